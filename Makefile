@@ -1,0 +1,110 @@
+# matattn: `make reproduce` regenerates the companion, `make test` checks it. Both set everything up on their first call.
+
+PROFILE ?= quick
+PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
+# The environment is up to date when this file is there: its name holds the lock, the requirements and the place of the clone.
+STAMP   := .venv/.installed-$(shell (cat requirements.lock pyproject.toml; pwd) | cksum | cut -d ' ' -f 1)
+CHECKS  := runs/checks
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export OMP_WAIT_POLICY ?= passive
+unexport PYTHONPATH PYTHONHOME JUPYTER_PATH
+.DEFAULT_GOAL := help
+.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest lint export \
+        clean-notebooks readme hooks clean
+
+help: ## this list
+	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/( [a-z-]+)?:.*## /\t/' | awk -F '\t' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+# ---- set-up
+
+venv: $(STAMP) ## the environment in .venv, as locked in requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "matattn needs Python 3.11 or newer on the path; or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python"; exit 1; }
+	@.venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    { echo "set-up 1/4  environment in .venv ($$($(PYTHON) --version))"; rm -rf .venv; $(PYTHON) -m venv .venv; }
+	@echo "set-up 2/4  PyTorch"
+	@$(PIP) install -qq -c requirements.lock "$$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.lock)"
+	@echo "set-up 3/4  the other locked packages"
+	@$(PIP) install -qq -r requirements.lock
+	@echo "set-up 4/4  matattn itself, editable"
+	@$(PIP) install -qq --no-deps -e .
+	@rm -f .venv/.installed-*; touch $@
+
+lock: venv ## draw requirements.lock anew from the ranges in pyproject.toml
+	$(PIP) install -qq --upgrade-strategy only-if-needed -e '.[run,dev]'
+	@{ sed -n '/^#/p' requirements.lock; $(PIP) freeze --exclude-editable | sed -E -e '/^(#|nvidia-|cuda-|triton|xgboost==)/d' \
+	    -e 's/\+(cpu|cu[0-9]+)$$//' -e 's/^xgboost-cpu==(.*)$$/xgboost-cpu==\1 ; sys_platform != "darwin"\nxgboost==\1 ; sys_platform == "darwin"/'; \
+	 } > requirements.lock.new && mv requirements.lock.new requirements.lock
+
+hooks: venv ## git and Jupyter hooks that clean and merge notebooks
+	nbdev_install_hooks
+
+# ---- the companion
+
+reproduce: venv ## run every experiment (PROFILE=smoke|quick|paper), then the reports
+	@status=0; \
+	matattn run all --profile $(PROFILE) --regenerate || status=1; \
+	matattn report || status=1; \
+	matattn claims || status=1; \
+	echo "reports: runs/reports/   figures: figures/   records: nbs/experiments/records/"; \
+	exit $$status
+
+report figures: venv ## rerun the reports on the records that are there; writes figures/
+	matattn report
+
+readme: venv ## README.md from nbs/index.ipynb
+	matattn readme
+
+# ---- changing the library
+
+export: venv ## nbs/ -> matattn/
+	nbdev_export
+
+clean-notebooks: venv ## drop what Jupyter adds to notebooks
+	nbdev_clean
+
+lint: venv ## ruff on modules, tests and notebooks
+	ruff check .
+
+# ---- tests; the checks run side by side, each with a log under runs/checks/, and pytest's output comes last
+
+test: venv ## everything that continuous integration runs
+	@rm -rf $(CHECKS); mkdir -p $(CHECKS); status=0; \
+	echo "checks: lint, notebooks, smoke, pytest (logs in $(CHECKS)/)"; \
+	$(MAKE) --no-print-directory -k -j2 check-pytest check-notebooks check-smoke check-lint 2>$(CHECKS)/make.log || status=1; \
+	cat $(CHECKS)/pytest.log; \
+	test $$status = 0 || { echo "FAILED: $$(cd $(CHECKS) && echo *.failed | sed 's/\.failed//g')"; exit 1; }
+
+# $(call check,name,command): silent when all is well, the whole log when not.
+define check
+	@start=$$(date +%s); mkdir -p $(CHECKS); \
+	if ( $(2) ) >$(CHECKS)/$(1).log 2>&1 </dev/null; then verdict=passed; else verdict=FAILED; touch $(CHECKS)/$(1).failed; fi; \
+	echo "  $(1): $$verdict ($$(( $$(date +%s) - start )) s)"; \
+	test $$verdict = passed || { test $(1) = pytest || cat $(CHECKS)/$(1).log; exit 1; }
+endef
+
+check-lint: venv
+	$(call check,lint,ruff check .)
+
+check-notebooks: export OMP_NUM_THREADS := 1
+check-notebooks: export MATATTN_FIGURES := $(CURDIR)/$(CHECKS)/figures
+check-notebooks: export MATATTN_RUNS := $(CURDIR)/$(CHECKS)/notebooks
+check-notebooks: venv
+	$(call check,notebooks,nbdev_test --n_workers 1 --timing)
+
+check-smoke: export OMP_NUM_THREADS := 1
+check-smoke: export MATATTN_RUNS := $(CURDIR)/$(CHECKS)/smoke
+check-smoke: export MATATTN_RECORDS := $(CURDIR)/$(CHECKS)/smoke/records
+check-smoke: venv
+	$(call check,smoke,matattn run all --profile smoke --jobs 1)
+
+check-pytest: export OMP_NUM_THREADS := 1
+check-pytest: venv
+	$(call check,pytest,python -m pytest -p no:cacheprovider --durations 5 tests)
+
+clean: ## remove what runs and builds leave (not .venv)
+	rm -rf runs build dist *.egg-info .pytest_cache .ruff_cache
