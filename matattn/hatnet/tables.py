@@ -87,7 +87,7 @@ class SynthesisTable:
     def numeric(self) -> list[str]:  # the other columns of X
         return [name for name in self.X if self.X[name].dtype == float]
 
-# %% ../../nbs/hatnet/00_tables.ipynb #d8855e98
+# %% ../../nbs/hatnet/00_tables.ipynb #7b5ea86a
 def make_table(frame: pd.DataFrame,  # features and target of the spec, checked
                spec: TableSpec,
                **about: object,  # name, embedded, license, citation
@@ -98,9 +98,10 @@ def make_table(frame: pd.DataFrame,  # features and target of the spec, checked
     y = y.astype(np.int64) if spec.task == "classification" else y.astype(float)*spec.scale
     content = [list(X), X.astype(object).to_numpy().tolist(), y.tolist()]
     columns = {column.name: (column.label, column.unit) for column in spec.features}
-    return SynthesisTable(X=X, y=y, task=spec.task, target=spec.target.label, unit=spec.unit, columns=columns, digest=digest(content), **about)
+    return SynthesisTable(X=X, y=y, task=spec.task, target=spec.target.label, unit=spec.unit, columns=columns,
+                          digest=digest(content), **about)
 
-# %% ../../nbs/hatnet/00_tables.ipynb #8bf99a7d
+# %% ../../nbs/hatnet/00_tables.ipynb #265f010e
 def _rows(path: Path) -> list[list[str]]:
     "The cells of a CSV file, stripped, with no empty lines at the end. Raises `MatattnError`."
     try:
@@ -108,8 +109,8 @@ def _rows(path: Path) -> list[list[str]]:
     except FileNotFoundError:
         raise MatattnError(f"{path}: no such file; check the path.") from None
     except UnicodeDecodeError as error:
-        line = error.object[:error.start].count(b"\n") + 1
-        raise MatattnError(f"{path}, row {line}: not UTF-8 text (byte 0x{error.object[error.start]:02x}); save the table as 'CSV UTF-8'.") from None
+        row, byte = error.object[:error.start].count(b"\n") + 1, error.object[error.start]
+        raise MatattnError(f"{path}, row {row}: not UTF-8 text (byte 0x{byte:02x}); save the table as 'CSV UTF-8'.") from None
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
     while rows and not any(rows[-1]):
         rows.pop()
@@ -117,14 +118,14 @@ def _rows(path: Path) -> list[list[str]]:
         raise MatattnError(f"{path}: the file is empty; a heading and at least two rows are needed.")
     return rows
 
-# %% ../../nbs/hatnet/00_tables.ipynb #afc8d8ba
+# %% ../../nbs/hatnet/00_tables.ipynb #5d3753ce
 def _check_heading(path: Path, heading: list[str], expected: list[str]):
     "Raise `MatattnError` for a missing, extra or repeated column."
     missing = [name for name in expected if name not in heading]
     extra = [name for name in heading if name not in expected]
     if missing:
         near = difflib.get_close_matches(missing[0], extra, 1)
-        hint = (f"rename '{near[0]}'" if near else "is the separator a comma?" if len(heading) == 1 else "add it, or drop the file's other layout")
+        hint = f"rename '{near[0]}'" if near else "separate the cells by commas" if len(heading) == 1 else "add it"
         raise MatattnError(f"{path}, row 1: column '{missing[0]}' is missing ({', '.join(map(repr, heading[:9]))} are there); {hint}.")
     if extra:
         raise MatattnError(f"{path}, row 1: column '{extra[0]}' is not part of this table; remove it.")
@@ -151,7 +152,7 @@ def _cells(path: Path, cells: pd.Series, column: Column) -> pd.Series:
         return values.astype(np.int64)
     return values
 
-# %% ../../nbs/hatnet/00_tables.ipynb #5f9225ee
+# %% ../../nbs/hatnet/00_tables.ipynb #bfb4927a
 def read_table(path: Path | str,  # CSV file, UTF-8 with or without byte-order mark
                spec: TableSpec,  # what it must hold
                ) -> pd.DataFrame:  # columns in the order of the spec, the target last
@@ -169,20 +170,21 @@ def read_table(path: Path | str,  # CSV file, UTF-8 with or without byte-order m
     text = pd.DataFrame(rows, columns=heading, dtype=str)
     frame = pd.concat([_cells(path, text[column.name], column).rename(column.name) for column in columns], axis=1)
     if spec.task == "classification" and frame[spec.target.name].nunique() < 2:
-        raise MatattnError(f"{path}, column '{spec.target.name}': every row is {frame[spec.target.name].iloc[0]}; both outcomes are needed to learn from.")
+        only = frame[spec.target.name].iloc[0]
+        raise MatattnError(f"{path}, column '{spec.target.name}': every row is {only}; both outcomes are needed to learn from.")
     return frame
 
-# %% ../../nbs/hatnet/00_tables.ipynb #322cc41b
+# %% ../../nbs/hatnet/00_tables.ipynb #e83fddbe
 def load_table(name: str,  # "mos2" or "cqd"
                data: str = "auto",  # "auto", "real" or "embedded"
                ) -> SynthesisTable:
     "A table of experiments. Raises `MatattnError`; for `real`, `DataNotFound` when the table is not there and not reachable."
     if name not in SPECS or data not in ("auto", "real", "embedded"):
-        raise MatattnError(f"load_table('{name}', data='{data}'): the name is one of {', '.join(SPECS)} and data is auto, real or embedded.")
+        raise MatattnError(f"load_table('{name}', data='{data}'): the name is {' or '.join(SPECS)}, data is auto, real or embedded.")
     if data != "embedded":
         try:
-            path, entry = find(name), dataset(name)
-            return make_table(read_table(path, SPECS[name]), SPECS[name], name=name, embedded=False, license=entry.license, citation=entry.citation)
+            frame, entry = read_table(find(name), SPECS[name]), dataset(name)
+            return make_table(frame, SPECS[name], name=name, embedded=False, license=entry.license, citation=entry.citation)
         except DataNotFound as error:
             if data == "real":
                 raise
