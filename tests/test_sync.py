@@ -1,0 +1,71 @@
+"""Notebooks and library say the same, and the notebooks have the form that nbdev and papermill need."""
+
+import ast
+
+import pytest
+from conftest import ROOT, code_cells, directive, name_of, notebook, notebooks, project_files
+
+OBLIGATORY = {"profile": "smoke", "seed": 0, "max_minutes": 0, "data": "auto"}
+EXPERIMENTS = notebooks("experiments")
+
+
+def test_export_equals_library(exported):
+    fresh = {path.relative_to(exported).as_posix(): path.read_text(encoding="utf8") for path in (exported/"matattn").rglob("*.py")}
+    library = {name_of(path): path.read_text(encoding="utf8") for path in project_files()
+               if path.is_relative_to(ROOT/"matattn") and path.suffix == ".py"}
+    assert sorted(library) == sorted(fresh), "run `make export`; a module without a notebook is to be deleted"
+    stale = [name for name in library if library[name] != fresh[name]]
+    assert not stale, f"not as the notebooks say, run `make export`: {stale}"
+
+
+def test_folder_equals_default_exp():
+    wrong = []
+    for path in notebooks():
+        names = [name for _, source in code_cells(path) if (name := directive(source, "default_exp"))]
+        folder = path.parent.name
+        if folder in ("core", "hatnet", "scann", "uae"):
+            expected = [f"{folder}.{path.stem.partition('_')[2]}"]
+        else:
+            expected = []
+        if names != expected:
+            wrong.append(f"{name_of(path)}: default_exp {names}, expected {expected}")
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=name_of)
+def test_cell_ids(path):
+    book = notebook(path)
+    assert (book["nbformat"], book["nbformat_minor"] >= 5) == (4, True)
+    ids = [cell.get("id") for cell in book["cells"]]
+    assert all(ids) and len(set(ids)) == len(ids), "every cell needs an id of its own: they go into the exported modules"
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=name_of)
+def test_clean(path, cleaned):
+    assert (cleaned/path.relative_to(ROOT)).read_text(encoding="utf8") == path.read_text(encoding="utf8"), "run `make clean-notebooks`"
+
+
+def parameters(path):
+    "Sources of the cells that papermill would replace."
+    return [source for cell, source in code_cells(path) if "parameters" in cell["metadata"].get("tags", [])]
+
+
+def test_there_are_experiments():
+    assert EXPERIMENTS
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
+def test_experiment_parameters(path):
+    cells = parameters(path)
+    assert len(cells) == 1, "papermill takes exactly one cell tagged `parameters`"
+    assert code_cells(path)[0][1] == cells[0], "the parameters are the first code cell"
+    values = {}
+    for statement in ast.parse(cells[0]).body:
+        assert isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name), ast.unparse(statement)
+        values[statement.target.id] = ast.literal_eval(statement.value)  # a derived value would ignore what papermill sets
+    assert {name: values.get(name) for name in OBLIGATORY} == OBLIGATORY
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
+def test_clean_keeps_the_parameters_tag(path, cleaned):
+    assert len(parameters(cleaned/path.relative_to(ROOT))) == 1
