@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPECS', 'Column', 'TableSpec', 'SynthesisTable', 'make_table', 'read_table', 'load_table', 'twin_groups',
-           'best_accuracy', 'published_split', 'has_twin', 'grid_levels', 'virtual_grid']
+           'best_accuracy', 'published_split', 'has_twin', 'grid_levels', 'virtual_grid', 'data_card']
 
 # %% ../../nbs/hatnet/00_tables.ipynb #073cf67c
 import csv
@@ -152,7 +152,7 @@ def _cells(path: Path, cells: pd.Series, column: Column) -> pd.Series:
         return values.astype(np.int64)
     return values
 
-# %% ../../nbs/hatnet/00_tables.ipynb #bfb4927a
+# %% ../../nbs/hatnet/00_tables.ipynb #118b312c
 def read_table(path: Path | str,  # CSV file, UTF-8 with or without byte-order mark
                spec: TableSpec,  # what it must hold
                ) -> pd.DataFrame:  # columns in the order of the spec, the target last
@@ -166,7 +166,7 @@ def read_table(path: Path | str,  # CSV file, UTF-8 with or without byte-order m
             raise MatattnError(f"{path}, row {number}: {len(row)} cells where the heading has {len(heading)}; "
                                "check for a missing value or a stray comma.")
     if len(rows) < 2:
-        raise MatattnError(f"{path}: {len(rows)} row of data; at least two are needed.")
+        raise MatattnError(f"{path}: data rows: {len(rows)}; at least two are needed.")
     text = pd.DataFrame(rows, columns=heading, dtype=str)
     frame = pd.concat([_cells(path, text[column.name], column).rename(column.name) for column in columns], axis=1)
     if spec.task == "classification" and frame[spec.target.name].nunique() < 2:
@@ -251,3 +251,17 @@ def virtual_grid(name: str,  # "mos2" or "cqd"
         if column.kind == "category":
             grid[column.name] = pd.Categorical.from_codes(grid[column.name], categories=list(column.levels))
     return pd.DataFrame(grid)
+
+# %% ../../nbs/hatnet/00_tables.ipynb #abb05ed6
+def data_card(table: SynthesisTable) -> pd.DataFrame:  # one row a condition, the outcome last
+    "Label, unit, number of distinct values and range of every column."
+    frame = table.X.assign(**{"": table.y}).rename(columns={"": table.target})
+    about = {**table.columns, table.target: (table.target, table.unit)}
+
+    def row(name):
+        values = frame[name]
+        ends = values.cat.categories[[0, -1]] if isinstance(values.dtype, pd.CategoricalDtype) else (values.min(), values.max())
+        return {"column": name, "label": about[name][0], "unit": about[name][1], "distinct": values.nunique(),
+                "lowest": ends[0], "highest": ends[1]}
+
+    return pd.DataFrame([row(name) for name in frame]).set_index("column")
