@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from .runtime import MatattnError, cache_dir, data_dir, file_digest
 
-# %% ../../nbs/core/20_data.ipynb #d75d7f38
+# %% ../../nbs/core/20_data.ipynb #bc423094
 @dataclass(frozen=True)
 class DataFile:
     "One file of a data set."
@@ -30,7 +30,7 @@ class DataSet:
     "A public data set: where it comes from, what it holds, and what is wrong with it."
     name: str  # short name, as in `matattn data get NAME`
     title: str  # one line
-    files: tuple[DataFile, ...]
+    files: tuple[DataFile, ...]  # in the order of the registry
     license: str  # licence that the source states
     citation: str  # how to cite it
     doi: str  # of the publication or the archive

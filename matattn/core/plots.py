@@ -6,14 +6,13 @@
 __all__ = ['COLUMN', 'PAGE', 'COLORS', 'MODEL_COLORS', 'style', 'save_figure', 'interval_bars', 'heatmap', 'parity',
            'reliability']
 
-# %% ../../nbs/core/50_plots.ipynb #8d284700
+# %% ../../nbs/core/50_plots.ipynb #d8d8f97a
 import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

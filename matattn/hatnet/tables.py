@@ -63,7 +63,7 @@ SPECS = {
         Column("pH Value", "pH")), Column("Photoluminescence Quantum Yield", "PLQY", "%"), scale=.01, unit="fraction"),
 }  # name -> TableSpec
 
-# %% ../../nbs/hatnet/00_tables.ipynb #c48e49be
+# %% ../../nbs/hatnet/00_tables.ipynb #9caca4a7
 @dataclass(frozen=True, eq=False)
 class SynthesisTable:
     "Experiments ready for a model: conditions `X`, outcome `y`, and where they come from."
@@ -76,8 +76,8 @@ class SynthesisTable:
     columns: dict[str, tuple[str, str]]  # column of X -> (short label, unit)
     embedded: bool  # True: simulated, never beside a published number
     digest: str  # names the content
-    license: str
-    citation: str
+    license: str  # that the source states, or of the simulated table
+    citation: str  # how to cite it
 
     @property
     def categorical(self) -> list[str]:  # columns of X that are flags or categories
@@ -87,9 +87,9 @@ class SynthesisTable:
     def numeric(self) -> list[str]:  # the other columns of X
         return [name for name in self.X if self.X[name].dtype == float]
 
-# %% ../../nbs/hatnet/00_tables.ipynb #7b5ea86a
+# %% ../../nbs/hatnet/00_tables.ipynb #9308ad39
 def make_table(frame: pd.DataFrame,  # features and target of the spec, checked
-               spec: TableSpec,
+               spec: TableSpec,  # columns, their kinds and units
                **about: object,  # name, embedded, license, citation
                ) -> SynthesisTable:
     "Split a checked frame into conditions and outcome."
