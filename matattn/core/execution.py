@@ -17,13 +17,13 @@ from pathlib import Path
 
 from .runtime import MatattnError, atomic_write, project_root
 
-# %% ../../nbs/core/62_execution.ipynb #174f0a41
+# %% ../../nbs/core/62_execution.ipynb #93e2b204
 def code_cells(notebook: dict,  # nbformat's notebook
                ) -> dict[str, tuple[int, str]]:  # cell id -> (number, first line of code)
     "Number and first line of every code cell that stands in the source."
     cells = [cell for cell in notebook["cells"]
              if cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", [])]
-    lines = [[line for line in cell["source"].splitlines() if line.strip() and not line.startswith("#")] for cell in cells]
+    lines = [[line for line in "".join(cell["source"]).splitlines() if line.strip() and not line.startswith("#")] for cell in cells]
     return {cell["id"]: (number, (code or ["(empty)"])[0].strip()) for number, (cell, code) in enumerate(zip(cells, lines, strict=True), 1)}
 
 

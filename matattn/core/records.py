@@ -60,8 +60,8 @@ def record_path(experiment: str,  # such as "hatnet_mos2"
     "The file that holds the record of one run."
     return records_dir()/experiment/f"{run_name(profile, seed)}.json"
 
-# %% ../../nbs/core/10_records.ipynb #17587c39
-_NO_NUMBERS = {*(f"core/{name}.py" for name in ("cli", "claims", "execution", "plots", "profiles", "readme", "runner", "runs")),
+# %% ../../nbs/core/10_records.ipynb #274eb7e1
+_NO_NUMBERS = {*(f"core/{name}.py" for name in ("cli", "claims", "execution", "plots", "profiles", "progress", "readme", "runner", "runs")),
                "_modidx.py", "__init__.py"}
 
 
