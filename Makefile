@@ -21,8 +21,9 @@ help: ## this list
 # ---- set-up
 
 venv: $(STAMP) ## the environment in .venv, as locked in requirements.lock
+	@:
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP):
 	@test -n "$(PYTHON)" || { echo "matattn needs Python 3.11 or newer on the path; or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python"; exit 1; }
 	@.venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	    { echo "set-up 1/4  environment in .venv ($$($(PYTHON) --version))"; rm -rf .venv; $(PYTHON) -m venv .venv; }
