@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['code_cells', 'failing_cell', 'execute_notebook', 'main']
 
-# %% ../../nbs/core/62_execution.ipynb #218b997c
+# %% ../../nbs/core/62_execution.ipynb #5e3bba91
 import contextlib
 import json
 import logging
 import os
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -39,12 +40,13 @@ def failing_cell(notebook: dict,  # executed notebook
                 return {"cell": number, "line": line, "error": f"{output['ename']}: {text[:500]}"}
     return None
 
-# %% ../../nbs/core/62_execution.ipynb #96d57c43
+# %% ../../nbs/core/62_execution.ipynb #2fb71a44
 class _Strict(logging.Handler):
-    "Turns papermill's warnings into failures."
+    "Turns papermill's own warnings into failures; what the kernel's client logs through it passes."
 
     def emit(self, record):
-        raise MatattnError(f"papermill: {record.getMessage()} Correct the notebook's parameters cell.")
+        if Path(record.pathname).parent.name == "papermill":
+            raise MatattnError(f"papermill: {record.getMessage()} Correct the notebook's parameters cell.")
 
 
 def _kernel_manager():
@@ -53,12 +55,24 @@ def _kernel_manager():
     from jupyter_client.manager import AsyncKernelManager
 
     class Manager(AsyncKernelManager):
-        "Starts kernels with `sys.executable`."
+        "Starts kernels with `sys.executable`; speaks to them through files, which no other user can read and no port clashes with."
+
+        def _transport_default(self):
+            return "tcp" if os.name == "nt" else "ipc"
 
         def _kernel_spec_manager_default(self):
             return KernelSpecManager(kernel_dirs=[])
 
     return Manager
+
+
+@contextlib.contextmanager
+def _own_kernels():
+    "Connection files in a folder of their own: the home folder may be read-only or on a network."
+    os.environ.pop("JUPYTER_PATH", None)
+    with tempfile.TemporaryDirectory(prefix="matattn-") as folder:
+        os.environ["JUPYTER_RUNTIME_DIR"] = folder
+        yield
 
 
 def _engine():
@@ -83,7 +97,7 @@ def _engine():
 
     return Engine
 
-# %% ../../nbs/core/62_execution.ipynb #8930803d
+# %% ../../nbs/core/62_execution.ipynb #7e9db042
 def execute_notebook(source: Path,  # notebook
                      target: Path,  # executed notebook, saved after every cell
                      parameters: dict | None = None,  # None: a notebook without parameters
@@ -94,15 +108,15 @@ def execute_notebook(source: Path,  # notebook
     from papermill.execute import execute_notebook as papermill_execute
     from papermill.log import logger
 
-    os.environ.pop("JUPYTER_PATH", None)
     strict = _Strict(level=logging.WARNING)
     logger.addHandler(strict)
     papermill_engines.register("matattn", _engine())
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        papermill_execute(str(source), str(target), parameters=parameters, engine_name="matattn", kernel_name="python3", language="python",
-                          progress_bar=False, cwd=str(project_root()), stdout_file=sys.stdout, stderr_file=sys.stdout,
-                          kernel_manager_class=_kernel_manager())
+        with _own_kernels():
+            papermill_execute(str(source), str(target), parameters=parameters, engine_name="matattn", kernel_name="python3",
+                              language="python", progress_bar=False, cwd=str(project_root()), stdout_file=sys.stdout,
+                              stderr_file=sys.stdout, kernel_manager_class=_kernel_manager())
     except PapermillExecutionError:
         return failing_cell(json.loads(target.read_text(encoding="utf8")))
     finally:

@@ -15,23 +15,23 @@ import filelock
 
 from .runs import Job
 
-# %% ../../nbs/core/63_progress.ipynb #3a161b41
+# %% ../../nbs/core/63_progress.ipynb #71562ecc
 @dataclass
 class Outcome:
     "How a job ended."
-    job: Job
+    job: Job  # which
     state: str  # "finished", "failed", "skipped", "stopped" or "not started"
-    minutes: float = 0.
+    minutes: float = 0.  # it took
     message: str = ""  # where and why
 
 
 @dataclass
 class Running:
     "A notebook at work."
-    job: Job
-    process: subprocess.Popen
-    lock: filelock.FileLock
-    started: float = field(default_factory=time.monotonic)
+    job: Job  # which
+    process: subprocess.Popen  # that executes it
+    lock: filelock.FileLock  # held while it runs
+    started: float = field(default_factory=time.monotonic)  # seconds of the monotonic clock
     before: tuple | None = None  # the record that was there when it started
     offset: int = 0  # bytes of the log that were read
     cell: str = "starting"  # such as "cell 3/12"

@@ -50,13 +50,13 @@ class EvidenceGP(RegressorMixin, BaseEstimator):
     def predict(self, X: np.ndarray) -> np.ndarray:  # (rows,)
         return self.process_.predict(X)
 
-# %% ../../nbs/hatnet/60_baselines.ipynb #3543d279
+# %% ../../nbs/hatnet/60_baselines.ipynb #aa55aaa5
 TREES = (10, 20, 30, 40, 60, 80, 100, 130, 160, 200, 250, 300)  # numbers of trees tried
 
 
 # NOTE[DIFF] Tang et al. go through 1,458 combinations, 145,800 fits per repeat; random draws need far fewer (Bergstra & Bengio 2012).
 def tree_settings(n: int,  # settings; the first two are xgboost's defaults and the middle of Tang's grid
-                  rng: np.random.Generator,
+                  rng: np.random.Generator,  # of the draws
                   ) -> list[dict]:  # xgboost parameters
     "Random settings of boosted trees."
     fixed = [{}, {"eta": .1, "max_depth": 5, "subsample": .7, "colsample_bylevel": .7}]
@@ -196,7 +196,7 @@ def _validate(baseline: Baseline,
         scores.append([_rate(task, y[part], _ranking(model, Z[part], baseline.stages)) for part in parts])
     return np.swapaxes(scores, 0, 1)
 
-# %% ../../nbs/hatnet/60_baselines.ipynb #83536183
+# %% ../../nbs/hatnet/60_baselines.ipynb #beb71fc9
 def _choose(baseline: Baseline,
             candidates: list[dict],
             scores: np.ndarray,  # (inner folds, candidates, stages); NaN where a fold holds one class
@@ -214,7 +214,7 @@ def fit_config(model: str,  # key of `MODELS[task]`
                X: pd.DataFrame,  # conditions
                y: np.ndarray,  # target
                task: str,  # "classification" or "regression"
-               seed: int = 0,
+               seed: int = 0,  # of the fit
                ) -> Pipeline:  # fitted: encoder and estimator
     "Fit one setting on all the rows given."
     return _fit(make_pipeline(TableEncoder(), _baseline(model, task).build(task, config, seed, True)), X, np.asarray(y))
@@ -222,12 +222,45 @@ def fit_config(model: str,  # key of `MODELS[task]`
 
 def predict(fitted: BaseEstimator,  # what `fit_config` or `fit_tuned` gave
             X: pd.DataFrame,  # conditions
-            task: str,
+            task: str,  # "classification" or "regression"
             ) -> np.ndarray:  # (rows,) probability of class 1, or the target
     "Probability or value."
     return fitted.predict_proba(X)[:, 1] if task == "classification" else fitted.predict(X)
 
-# %% ../../nbs/hatnet/60_baselines.ipynb #253b01df
+# %% ../../nbs/hatnet/60_baselines.ipynb #57534b5c
+def _test(model, config, X, y, part, task, seed):
+    return predict(fit_config(model, config, X[~part], y[~part], task, seed), X[part], task)
+
+
+def _repeat(model: str,
+            task: str,
+            candidates: list[dict],
+            X: pd.DataFrame,
+            y: np.ndarray,
+            fold: np.ndarray,  # (n,)
+            seed: int,
+            run: Callable,  # (function, list of argument tuples) -> results in order
+            ) -> tuple[np.ndarray, list[dict]]:  # out-of-fold predictions (n,), setting of each fold
+    "One repeat: rate every pair of folds, choose for every fold, predict it."
+    baseline, n_folds = MODELS[task][model], int(fold.max()) + 1
+    configs, part = candidates*n_folds, [fold == k for k in range(n_folds)]
+    if pairs := _pairs(baseline, candidates, n_folds):
+        calls = [(baseline, task, candidates, X, y, [part[k], part[j]], seed) for k, j in pairs]
+        rated = {}
+        for (k, j), (on_k, on_j) in zip(pairs, run(_validate, calls), strict=True):
+            rated[k, j], rated[j, k] = on_j, on_k  # [chosen for, scored on]
+        configs = [_choose(baseline, candidates, np.array([rated[k, j] for j in range(n_folds) if j != k])) for k in range(n_folds)]
+    predictions = np.empty(len(y))
+    for k, values in enumerate(run(_test, [(model, configs[k], X, y, part[k], task, seed) for k in range(n_folds)])):
+        predictions[part[k]] = values
+    return predictions, configs
+
+
+def _pairs(baseline: Baseline, candidates: list[dict], n_folds: int) -> list[tuple[int, int]]:
+    "Pairs of folds to leave out together; none where there is nothing to choose."
+    return list(itertools.combinations(range(n_folds), 2)) if len(candidates) > 1 or baseline.stages else []
+
+# %% ../../nbs/hatnet/60_baselines.ipynb #609fb8d4
 def nested_cv(model: str,  # key of `MODELS[task]`
               X: pd.DataFrame,  # conditions
               y: np.ndarray,  # target (n,)
@@ -242,13 +275,12 @@ def nested_cv(model: str,  # key of `MODELS[task]`
               ) -> dict:  # predictions (repeats done, n), chosen [repeat][fold], candidates, seconds
     "Out-of-fold predictions with the settings chosen inside each training part. Raises `MatattnError` for fewer than 3 folds."
     baseline, folds, y = _baseline(model, task), np.atleast_2d(folds), np.asarray(y)
-    n_folds, clock = int(folds.max()) + 1, TimeBudget()
+    n_folds, clock, done = int(folds.max()) + 1, TimeBudget(), []
     if n_folds < 3:
         raise MatattnError(f"nested_cv: {n_folds} outer folds leave no inner ones; use 3 or more.")
     candidates = baseline.candidates(n_candidates or baseline.n_candidates, np.random.default_rng(seed))
-    pairs = list(itertools.combinations(range(n_folds), 2)) if len(candidates) > 1 or baseline.stages else []
-    predictions, chosen = [], []
-    with (tqdm(total=len(folds)*(len(pairs) + n_folds), desc=baseline.display, disable=not progress) as bar,
+    steps = len(folds)*(len(_pairs(baseline, candidates, n_folds)) + n_folds)
+    with (tqdm(total=steps, desc=baseline.display, disable=not progress) as bar,
           joblib.parallel_config("loky", n_jobs=jobs or usable_cores(), inner_max_num_threads=1),
           joblib.Parallel(return_as="generator") as parallel):
         def run(function, calls):
@@ -257,34 +289,21 @@ def nested_cv(model: str,  # key of `MODELS[task]`
                 yield value
 
         for fold in folds:
-            if predictions and budget and budget.over:
-                break
-            calls = [(baseline, task, candidates, X, y, [fold == k for k in pair], seed) for pair in pairs]
-            rated = dict(zip(pairs, run(_validate, calls), strict=True))
-            configs = [_choose(baseline, candidates, np.array([rated[min(k, j), max(k, j)][int(j > k)] for j in range(n_folds) if j != k]))
-                       if pairs else candidates[0] for k in range(n_folds)]
-            row = np.empty(len(y))
-            tests = [(model, configs[k], X, y, fold == k, task, seed) for k in range(n_folds)]
-            for k, values in enumerate(run(_test, tests)):
-                row[fold == k] = values
-            predictions.append(row)
-            chosen.append(configs)
-    return {"predictions": np.array(predictions), "chosen": chosen, "candidates": len(candidates), "seconds": clock.spent}
+            if not (done and budget and budget.over):
+                done.append(_repeat(model, task, candidates, X, y, fold, seed, run))
+    predictions, chosen = zip(*done, strict=True)
+    return {"predictions": np.array(predictions), "chosen": list(chosen), "candidates": len(candidates), "seconds": clock.spent}
 
-
-def _test(model, config, X, y, part, task, seed):
-    return predict(fit_config(model, config, X[~part], y[~part], task, seed), X[part], task)
-
-# %% ../../nbs/hatnet/60_baselines.ipynb #6e7d3942
+# %% ../../nbs/hatnet/60_baselines.ipynb #74de4a66
 def fit_tuned(model: str,  # key of `MODELS[task]`
               X: pd.DataFrame,  # conditions
               y: np.ndarray,  # target (n,)
               *,
               task: str,  # "classification" or "regression"
               groups: np.ndarray | None = None,  # rows of one group stay in one fold
-              n_folds: int = 10,
+              n_folds: int = 10,  # of the cross-validation
               n_candidates: int | None = None,  # settings tried; None: the model's own number
-              seed: int = 0,
+              seed: int = 0,  # of folds, settings drawn and fits
               ) -> Pipeline:  # fitted on all rows
     "Choose the setting by one cross-validation over all rows, then fit on all rows."
     baseline, y = _baseline(model, task), np.asarray(y)

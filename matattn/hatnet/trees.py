@@ -89,10 +89,10 @@ class BoostedTrees(BaseEstimator):
         "Predictions after each number of trees."
         return np.stack([self._mean(X, output_margin=True, iteration_range=(0, stage)) for stage in stages])
 
-# %% ../../nbs/hatnet/55_trees.ipynb #44c1972e
+# %% ../../nbs/hatnet/55_trees.ipynb #477599b5
 def fast_xgboost(X: pd.DataFrame,  # conditions tried so far
                  y: np.ndarray,  # their outcomes
-                 seed: int = 0,
+                 seed: int = 0,  # of the rows drawn
                  task: str = "classification",  # or "regression"
                  ) -> Pipeline:  # fitted
     "A small boosted model in a few milliseconds; one class alone is allowed."
