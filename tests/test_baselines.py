@@ -8,7 +8,7 @@ from matattn.core.data import find
 from matattn.core.metrics import auroc, fold_metrics
 from matattn.core.runtime import MatattnError
 from matattn.core.splits import repeated_folds
-from matattn.hatnet import baselines
+from matattn.hatnet import baseline_models, baselines
 from matattn.hatnet.tables import load_table, twin_groups
 from matattn.hatnet.trees import BoostedTrees, TableEncoder, fast_xgboost, shap_values
 
@@ -27,19 +27,19 @@ def test_halved_work_gives_what_the_plain_loop_gives(table):
     "Every pair of folds is fitted once and used twice; here it is fitted twice."
     folds = repeated_folds(table.y, n_folds=4, n_repeats=1, stratify=True)
     fold, y = folds[0], table.y
-    baseline = baselines.MODELS["classification"]["xgboost"]
+    baseline = baseline_models.MODELS["classification"]["xgboost"]
     candidates = baseline.candidates(3, np.random.default_rng(0))
     found = nested("xgboost", table, folds)
     for k in range(4):
-        scores = np.zeros((3, 3, len(baselines.TREES)))
+        scores = np.zeros((3, 3, len(baseline_models.TREES)))
         for i, j in enumerate(j for j in range(4) if j != k):
             train = (fold != k) & (fold != j)
             Z = TableEncoder().fit(table.X[train]).transform(table.X)
             for c, config in enumerate(candidates):
-                trees = BoostedTrees(rounds=max(baselines.TREES), params=config).fit(Z[train], y[train])
-                scores[i, c] = auroc(y[fold == j], trees.staged(Z[fold == j], baselines.TREES))
-        best, stage = np.unravel_index(scores.mean(0).argmax(), (3, len(baselines.TREES)))
-        assert found["chosen"][0][k] == candidates[best] | {"rounds": baselines.TREES[stage]}
+                trees = BoostedTrees(rounds=max(baseline_models.TREES), params=config).fit(Z[train], y[train])
+                scores[i, c] = auroc(y[fold == j], trees.staged(Z[fold == j], baseline_models.TREES))
+        best, stage = np.unravel_index(scores.mean(0).argmax(), (3, len(baseline_models.TREES)))
+        assert found["chosen"][0][k] == candidates[best] | {"rounds": baseline_models.TREES[stage]}
 
 
 @pytest.mark.parametrize("model", ["xgboost", "svm"])
