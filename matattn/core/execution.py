@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['code_cells', 'failing_cell', 'execute_notebook', 'main']
 
-# %% ../../nbs/core/62_execution.ipynb #5e3bba91
+# %% ../../nbs/core/62_execution.ipynb #49c724aa
 import contextlib
 import json
 import logging
 import os
+import shutil
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -40,7 +40,7 @@ def failing_cell(notebook: dict,  # executed notebook
                 return {"cell": number, "line": line, "error": f"{output['ename']}: {text[:500]}"}
     return None
 
-# %% ../../nbs/core/62_execution.ipynb #2fb71a44
+# %% ../../nbs/core/62_execution.ipynb #f528ca12
 class _Strict(logging.Handler):
     "Turns papermill's own warnings into failures; what the kernel's client logs through it passes."
 
@@ -49,30 +49,28 @@ class _Strict(logging.Handler):
             raise MatattnError(f"papermill: {record.getMessage()} Correct the notebook's parameters cell.")
 
 
-def _kernel_manager():
+def _kernel_manager(folder: str,  # for the kernel's connection file and sockets, its own
+                    ):
     "A kernel manager that knows one kernel: this Python's."
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
 
     class Manager(AsyncKernelManager):
-        "Starts kernels with `sys.executable`; speaks to them through files, which no other user can read and no port clashes with."
-
-        def _transport_default(self):
-            return "tcp" if os.name == "nt" else "ipc"
+        "Speaks to the kernel through sockets in the folder, which no other user can read and no other kernel clashes with."
 
         def _kernel_spec_manager_default(self):
             return KernelSpecManager(kernel_dirs=[])
 
+        def _transport_default(self):
+            return "tcp" if os.name == "nt" or len(folder) > 80 else "ipc"  # a socket's path must be short
+
+        def _ip_default(self):
+            return str(Path(folder)/"kernel") if self.transport == "ipc" else "127.0.0.1"
+
+        def _connection_file_default(self):
+            return str(Path(folder)/"kernel.json")
+
     return Manager
-
-
-@contextlib.contextmanager
-def _own_kernels():
-    "Connection files in a folder of their own: the home folder may be read-only or on a network."
-    os.environ.pop("JUPYTER_PATH", None)
-    with tempfile.TemporaryDirectory(prefix="matattn-") as folder:
-        os.environ["JUPYTER_RUNTIME_DIR"] = folder
-        yield
 
 
 def _engine():
@@ -97,9 +95,10 @@ def _engine():
 
     return Engine
 
-# %% ../../nbs/core/62_execution.ipynb #7e9db042
+# %% ../../nbs/core/62_execution.ipynb #faed168f
 def execute_notebook(source: Path,  # notebook
                      target: Path,  # executed notebook, saved after every cell
+                     scratch: str,  # folder for the kernel's connection
                      parameters: dict | None = None,  # None: a notebook without parameters
                      ) -> dict | None:  # {"cell", "line", "error"}; None: all cells ran
     "Run a notebook from top to bottom in the project's root. Raises `MatattnError` at a warning of papermill."
@@ -113,18 +112,18 @@ def execute_notebook(source: Path,  # notebook
     papermill_engines.register("matattn", _engine())
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _own_kernels():
-            papermill_execute(str(source), str(target), parameters=parameters, engine_name="matattn", kernel_name="python3",
-                              language="python", progress_bar=False, cwd=str(project_root()), stdout_file=sys.stdout,
-                              stderr_file=sys.stdout, kernel_manager_class=_kernel_manager())
+        papermill_execute(str(source), str(target), parameters=parameters, engine_name="matattn", kernel_name="python3", language="python",
+                          progress_bar=False, cwd=str(project_root()), stdout_file=sys.stdout, stderr_file=sys.stdout,
+                          kernel_manager_class=_kernel_manager(scratch))
     except PapermillExecutionError:
         return failing_cell(json.loads(target.read_text(encoding="utf8")))
     finally:
         logger.removeHandler(strict)
     return None
 
-# %% ../../nbs/core/62_execution.ipynb #cfaa9ad2
+# %% ../../nbs/core/62_execution.ipynb #259615ab
 def _die_with(parent: int,  # process id of the runner
+              scratch: str,  # folder to remove then
               ):
     "End this process and its kernel as soon as the runner is gone."
     import psutil
@@ -135,6 +134,7 @@ def _die_with(parent: int,  # process id of the runner
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        shutil.rmtree(scratch, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -150,14 +150,14 @@ def _write_html(target: Path,  # executed notebook
     atomic_write(target.with_suffix(".html"), page)
 
 
-def main(text: str,  # JSON: {"source", "target", "outcome", "parameters", "html", "parent"}
+def main(text: str,  # JSON: {"source", "target", "outcome", "scratch", "parameters", "html", "parent"}
          ):
     "Run one notebook and write its outcome; the runner calls this in a process of its own."
     job = json.loads(text)
-    _die_with(job["parent"])
+    _die_with(job["parent"], job["scratch"])
     target = Path(job["target"])
     try:
-        failure = execute_notebook(Path(job["source"]), target, job["parameters"])
+        failure = execute_notebook(Path(job["source"]), target, job["scratch"], job["parameters"])
         if job["html"] and not failure:
             _write_html(target)
     except Exception as error:  # whatever it is, it is this notebook's failure and no other's

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['Outcome', 'Running', 'Progress', 'LiveProgress']
 
-# %% ../../nbs/core/63_progress.ipynb #b9884a3f
+# %% ../../nbs/core/63_progress.ipynb #dbfb8ecc
 import re
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import filelock
 
 from .runs import Job
 
-# %% ../../nbs/core/63_progress.ipynb #71562ecc
+# %% ../../nbs/core/63_progress.ipynb #ba4c6bf6
 @dataclass
 class Outcome:
     "How a job ended."
@@ -31,6 +32,7 @@ class Running:
     job: Job  # which
     process: subprocess.Popen  # that executes it
     lock: filelock.FileLock  # held while it runs
+    scratch: str  # folder of its kernel's connection
     started: float = field(default_factory=time.monotonic)  # seconds of the monotonic clock
     before: tuple | None = None  # the record that was there when it started
     offset: int = 0  # bytes of the log that were read
@@ -40,6 +42,11 @@ class Running:
     @property
     def minutes(self) -> float:  # since the start
         return (time.monotonic() - self.started)/60
+
+    def release(self):
+        "Let go of what was held while it ran."
+        self.lock.release()
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def refresh(self):
         "Read what was added to the log."

@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['job_environment', 'start', 'finish', 'stop', 'run_jobs', 'run_experiments', 'report_names', 'run_reports']
 
-# %% ../../nbs/core/64_runner.ipynb #a47ed64c
+# %% ../../nbs/core/64_runner.ipynb #7710e485
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -35,7 +37,7 @@ def job_environment(at_once: int,  # notebooks that run side by side
            "OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", "MATATTN_ROOT": str(project_root())}
     return {**{name: value for name, value in os.environ.items() if name not in ("JUPYTER_PATH", "MPLBACKEND")}, **own}
 
-# %% ../../nbs/core/64_runner.ipynb #1dca4cad
+# %% ../../nbs/core/64_runner.ipynb #c7265694
 _CHILD = "import sys; from matattn.core.execution import main; main(sys.argv[1])"
 
 
@@ -51,9 +53,9 @@ def start(job: Job,  # what to run
           environment: dict[str, str],  # of the new process
           ) -> Running:
     "Start a job. Raises `MatattnError` when its folder cannot be written or another runner is at it."
-    lock = filelock.FileLock(job.target.with_suffix(".lock"))
-    text = json.dumps({"source": str(job.source), "target": str(job.target), "outcome": str(job.outcome), "parameters": job.parameters,
-                       "html": job.html, "parent": os.getpid()})
+    lock, scratch = filelock.FileLock(job.target.with_suffix(".lock")), tempfile.mkdtemp(prefix="matattn-")
+    text = json.dumps({"source": str(job.source), "target": str(job.target), "outcome": str(job.outcome), "scratch": scratch,
+                       "parameters": job.parameters, "html": job.html, "parent": os.getpid()})
     try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -64,13 +66,14 @@ def start(job: Job,  # what to run
         with open(job.log, "wb") as log:
             process = subprocess.Popen([sys.executable, "-c", _CHILD, text], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                        env=environment, cwd=project_root(), start_new_session=True)
-    except filelock.Timeout as error:
-        raise MatattnError(f"another process is at {job.name} already; wait until it has ended.") from error
-    except OSError as error:
+    except (filelock.Timeout, OSError) as error:
+        shutil.rmtree(scratch)
+        if isinstance(error, filelock.Timeout):
+            raise MatattnError(f"another process is at {job.name} already; wait until it has ended.") from error
         raise MatattnError(f"{job.target.parent} cannot be written ({error.strerror}); make room or set MATATTN_RUNS.") from error
-    return Running(job, process, lock, before=_identity(job))
+    return Running(job, process, lock, scratch, before=_identity(job))
 
-# %% ../../nbs/core/64_runner.ipynb #78e1cd02
+# %% ../../nbs/core/64_runner.ipynb #71c75b33
 def _failure(job: Job,  # a job that has ended
              code: int,  # exit code of its process
              ) -> str:  # "" when all cells ran
@@ -90,7 +93,7 @@ def finish(running: Running,  # a notebook whose process has ended
            ) -> Outcome:
     "Judge a job that has ended, its record included."
     job, minutes = running.job, running.minutes
-    running.lock.release()
+    running.release()
     message = _failure(job, running.process.returncode)
     if not message and job.record:
         if _identity(job) == running.before:
@@ -118,7 +121,7 @@ def stop(running: Iterable[Running],  # notebooks at work
             process.kill()
     for item in running:
         item.process.wait()
-        item.lock.release()
+        item.release()
 
 # %% ../../nbs/core/64_runner.ipynb #cc531851
 @contextlib.contextmanager
