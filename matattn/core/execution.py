@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['code_cells', 'failing_cell', 'execute_notebook', 'main']
 
-# %% ../../nbs/core/62_execution.ipynb #49c724aa
+# %% ../../nbs/core/62_execution.ipynb #d693503e
 import contextlib
 import json
 import logging
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from .runtime import MatattnError, atomic_write, project_root
+from .schema import import_jsonschema
 
 # %% ../../nbs/core/62_execution.ipynb #93e2b204
 def code_cells(notebook: dict,  # nbformat's notebook
@@ -121,7 +122,7 @@ def execute_notebook(source: Path,  # notebook
         logger.removeHandler(strict)
     return None
 
-# %% ../../nbs/core/62_execution.ipynb #259615ab
+# %% ../../nbs/core/62_execution.ipynb #45ca3937
 def _die_with(parent: int,  # process id of the runner
               scratch: str,  # folder to remove then
               ):
@@ -155,6 +156,7 @@ def main(text: str,  # JSON: {"source", "target", "outcome", "scratch", "paramet
     "Run one notebook and write its outcome; the runner calls this in a process of its own."
     job = json.loads(text)
     _die_with(job["parent"], job["scratch"])
+    import_jsonschema()
     target = Path(job["target"])
     try:
         failure = execute_notebook(Path(job["source"]), target, job["scratch"], job["parameters"])

@@ -4,15 +4,14 @@
 
 # %% auto #0
 __all__ = ['METRIC', 'RESULT', 'DATA', 'CLAIM', 'RECORD', 'records_dir', 'figures_dir', 'runs_dir', 'run_name', 'record_path',
-           'library_digest', 'notebook_digest', 'experiment_path', 'code_digests', 'check_record', 'plain',
-           'write_record', 'is_embedded', 'read_records', 'best_record', 'Stages']
+           'library_digest', 'notebook_digest', 'experiment_path', 'code_digests', 'check_record', 'write_record',
+           'is_embedded', 'read_records', 'best_record', 'Stages']
 
-# %% ../../nbs/core/10_records.ipynb #c8f2505a
+# %% ../../nbs/core/10_records.ipynb #952ffaef
 import functools
 import inspect
 import io
 import json
-import math
 import os
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import numpy as np
 
 import matattn
 from .runtime import MatattnError, TimeBudget, atomic_write, digest, git_revision, hardware, package_versions, project_path
+from .schema import check_schema, object_schema, plain
 
 # %% ../../nbs/core/10_records.ipynb #91a30002
 def _folder(variable: str,  # environment variable that moves the folder
@@ -60,9 +60,9 @@ def record_path(experiment: str,  # such as "hatnet_mos2"
     "The file that holds the record of one run."
     return records_dir()/experiment/f"{run_name(profile, seed)}.json"
 
-# %% ../../nbs/core/10_records.ipynb #274eb7e1
-_NO_NUMBERS = {*(f"core/{name}.py" for name in ("cli", "claims", "execution", "plots", "profiles", "progress", "readme", "runner", "runs")),
-               "_modidx.py", "__init__.py"}
+# %% ../../nbs/core/10_records.ipynb #c5bed72b
+_NO_NUMBERS = {*(f"core/{name}.py" for name in ("claims", "cli", "execution", "plots", "profiles", "progress", "readme", "records", "runner",
+                                                "runs", "schema")), "_modidx.py", "__init__.py"}
 
 
 @functools.cache
@@ -93,72 +93,39 @@ def code_digests(experiment: str,  # such as "hatnet_mos2"
     "What a record says of the code, and what tells an old record from a new one."
     return {"library": library_digest(), "notebook": notebook_digest(experiment_path(experiment))}
 
-# %% ../../nbs/core/10_records.ipynb #7c6314da
+# %% ../../nbs/core/10_records.ipynb #42e4fb47
 _NUMBER, _TEXT, _COUNT = {"type": ["number", "null"]}, {"type": "string"}, {"type": "integer", "minimum": 0}
 
 
-def _object(required: dict,  # key -> schema
-            optional: dict | None = None,  # key -> schema
-            ) -> dict:  # JSON schema
-    "Schema of an object with these keys and no others."
-    return {"type": "object", "properties": {**required, **(optional or {})}, "required": list(required), "additionalProperties": False}
-
-
-METRIC = _object({"mean": _NUMBER, "std": _NUMBER, "n": _COUNT, "unit": _TEXT}, {"low": _NUMBER, "high": _NUMBER})
-RESULT = _object(
+METRIC = object_schema({"mean": _NUMBER, "std": _NUMBER, "n": _COUNT, "unit": _TEXT}, {"low": _NUMBER, "high": _NUMBER})
+RESULT = object_schema(
     {"protocol": _TEXT, "model": _TEXT, "data": _TEXT, "configuration": {"type": "object"}, "parameters": {"type": ["integer", "null"]},
      "split": _TEXT, "metrics": {"type": "object", "additionalProperties": METRIC, "minProperties": 1}},
     {"folds": {"type": "object", "additionalProperties": {"type": "array"}}, "comparison": {"type": "object"}})
-DATA = _object({"name": _TEXT, "digest": _TEXT, "rows": _COUNT, "embedded": {"type": "boolean"}})
-CLAIM = _object({"audited": METRIC, "protocol": _TEXT}, {"as_published": METRIC, "direction": {"enum": ["higher", "lower"]}, "note": _TEXT})
+DATA = object_schema({"name": _TEXT, "digest": _TEXT, "rows": _COUNT, "embedded": {"type": "boolean"}})
+CLAIM = object_schema({"audited": METRIC, "protocol": _TEXT},
+                      {"as_published": METRIC, "direction": {"enum": ["higher", "lower"]}, "note": _TEXT})
 
-# %% ../../nbs/core/10_records.ipynb #12c15b39
-RECORD = _object({
+# %% ../../nbs/core/10_records.ipynb #fa8d2fc3
+RECORD = object_schema({
     "schema": {"const": 1}, "experiment": _TEXT, "profile": _TEXT, "seed": {"type": "integer"},
     "config": {"type": "object"},
     "data": {"type": "array", "items": DATA, "minItems": 1},
     "claims": {"type": "array", "items": _TEXT},
     "results": {"type": "array", "items": RESULT},
     "extras": {"type": "object", "properties": {"claims": {"type": "object", "additionalProperties": CLAIM}}},
-    "time": _object({"finished": _TEXT, "wall_seconds": _NUMBER, "limit_minutes": _NUMBER, "limit_hit": {"type": "boolean"}}),
+    "time": object_schema({"finished": _TEXT, "wall_seconds": _NUMBER, "limit_minutes": _NUMBER, "limit_hit": {"type": "boolean"}}),
     "hardware": {"type": "object"}, "versions": {"type": "object"}, "git": {"type": "object"}, "code": {"type": "object"}})
-
-
-def _place(path,  # keys and indices from the top
-           ) -> str:  # such as "results[0].metrics.auroc"
-    "A position inside nested data, as a reader writes it."
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".") or "the top level"
 
 
 def check_record(record: dict,  # a whole record
                  where: str = "record",  # file or run named in the error
                  ) -> dict:  # the same record
     "Check against the schema. Raises `MatattnError` naming the first place that is wrong."
-    import jsonschema
-
-    if error := jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(RECORD).iter_errors(record)):
-        raise MatattnError(f"{where}, {_place(error.absolute_path)}: {error.message[:200]}; correct it in the notebook that writes it.")
+    check_schema(record, RECORD, where, "correct it in the notebook that writes it")
     if unknown := set(record["extras"].get("claims", {})) - set(record["claims"]):
         raise MatattnError(f"{where}, extras.claims: {min(unknown)!r} is not in the record's list of claims; add it there.")
     return record
-
-# %% ../../nbs/core/10_records.ipynb #93031d0c
-def plain(value: object,  # nested dict, list, tuple, numpy values
-          where: str = "value",  # name used in the error
-          path: tuple = (),  # position inside `value`
-          ) -> object:  # JSON value
-    "Turn numpy values and tuples into JSON values. Raises `MatattnError` at NaN, infinity or a foreign type."
-    if isinstance(value, dict):
-        return {str(key): plain(item, where, (*path, str(key))) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [plain(item, where, (*path, i)) for i, item in enumerate(value)]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise MatattnError(f"{where}, {_place(path)}: {value} is no number; write None where there is none.")
-    if value is not None and not isinstance(value, bool | int | float | str):
-        raise MatattnError(f"{where}, {_place(path)}: {type(value).__name__} does not fit into JSON; convert it first.")
-    return value
 
 # %% ../../nbs/core/10_records.ipynb #0093f78d
 def _write(path: Path,  # file
