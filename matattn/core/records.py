@@ -60,9 +60,9 @@ def record_path(experiment: str,  # such as "hatnet_mos2"
     "The file that holds the record of one run."
     return records_dir()/experiment/f"{run_name(profile, seed)}.json"
 
-# %% ../../nbs/core/10_records.ipynb #c5bed72b
-_NO_NUMBERS = {*(f"core/{name}.py" for name in ("claims", "cli", "execution", "plots", "profiles", "progress", "readme", "records", "runner",
-                                                "runs", "schema")), "_modidx.py", "__init__.py"}
+# %% ../../nbs/core/10_records.ipynb #fab759d4
+_NO_NUMBERS = {*(f"core/{name}.py" for name in ("claims", "cli", "execution", "plots", "profiles", "progress", "readme", "records",
+                                                "runner", "runs", "schema")), "_modidx.py", "__init__.py"}
 
 
 @functools.cache
@@ -93,7 +93,7 @@ def code_digests(experiment: str,  # such as "hatnet_mos2"
     "What a record says of the code, and what tells an old record from a new one."
     return {"library": library_digest(), "notebook": notebook_digest(experiment_path(experiment))}
 
-# %% ../../nbs/core/10_records.ipynb #42e4fb47
+# %% ../../nbs/core/10_records.ipynb #e00f3a95
 _NUMBER, _TEXT, _COUNT = {"type": ["number", "null"]}, {"type": "string"}, {"type": "integer", "minimum": 0}
 
 
@@ -104,7 +104,7 @@ RESULT = object_schema(
     {"folds": {"type": "object", "additionalProperties": {"type": "array"}}, "comparison": {"type": "object"}})
 DATA = object_schema({"name": _TEXT, "digest": _TEXT, "rows": _COUNT, "embedded": {"type": "boolean"}})
 CLAIM = object_schema({"audited": METRIC, "protocol": _TEXT},
-                      {"as_published": METRIC, "direction": {"enum": ["higher", "lower"]}, "note": _TEXT})
+                      {"as_published": METRIC, "direction": {"enum": ["higher", "lower", "equal"]}, "note": _TEXT})
 
 # %% ../../nbs/core/10_records.ipynb #fa8d2fc3
 RECORD = object_schema({
