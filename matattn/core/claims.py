@@ -15,10 +15,11 @@ from .records import is_embedded, read_records, run_name
 from .runtime import MatattnError, project_path
 from .schema import check_schema, object_schema
 
-# %% ../../nbs/core/65_claims.ipynb #ffdbaf34
+# %% ../../nbs/core/65_claims.ipynb #012d1337
 CLAIMS_FILE = "nbs/experiments/references/claims.csv"
 _NAME = {"type": "string", "minLength": 1}
-_FORMS = {"claim_id": "^[a-z0-9]+(-[a-z0-9]+)*$", "doi": "^(10\\..+/.+)?$", "experiment": "^[a-z0-9_]*$", "testable": "^(yes|no: .+)$", "note": ""}
+_FORMS = {"claim_id": "^[a-z0-9]+(-[a-z0-9]+)*$", "doi": "^(10\\..+/.+)?$", "experiment": "^[a-z0-9_]*$",
+          "testable": "^(yes|no: .+)$", "note": ""}
 CLAIM_ROW = object_schema({
     **dict.fromkeys(("paper", "dataset", "model", "target", "metric", "unit", "source"), _NAME), "value": {"type": "number"},
     **{name: {"type": "string", "pattern": form} for name, form in _FORMS.items()}})

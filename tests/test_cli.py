@@ -1,0 +1,77 @@
+"""The command line as a user meets it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import matattn
+from matattn.core.cli import main, parser
+
+
+def call(*arguments, **environment):
+    command = [sys.executable, "-c", "import sys; from matattn.core.cli import main; sys.exit(main())", *arguments]
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+
+
+def test_version():
+    assert call("--version").stdout == f"matattn {matattn.__version__}\n"
+
+
+def test_nothing_heavy_is_imported_for_the_help():
+    code = "import sys, matattn.core.cli; print([name for name in ('torch', 'pandas', 'papermill', 'matplotlib') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("command", ["run", "list", "report", "claims", "readme", "data"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0 and capsys.readouterr().out.startswith(f"usage: matattn {command}")
+
+
+def test_the_examples_in_the_help_are_options(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    examples = [line.split("   ")[0].split() for line in capsys.readouterr().out.splitlines() if line.startswith("  matattn run")]
+    assert len(examples) >= 4
+    for example in examples:
+        parser().parse_args(example[1:])
+
+
+@pytest.mark.parametrize("arguments", [[], ["rum"], ["run", "--jobs", "0"], ["run", "--max-minutes", "-1"], ["run", "--max-minutes", "nan"],
+                                       ["run", "--seed", "one"], ["data", "fetch"]])
+def test_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    told = capsys.readouterr().err
+    assert end.value.code == 2 and "error: " in told and "Traceback" not in told
+
+
+def test_wrong_input_is_one_sentence(tmp_path):
+    done = call("data", "path", "mos3", MATATTN_ROOT=str(tmp_path))
+    assert done.returncode == 2 and done.stderr.startswith("matattn: ") and done.stderr.count("\n") == 1 and "mos3" in done.stderr
+    assert "Traceback" in call("data", "path", "mos3", MATATTN_ROOT=str(tmp_path), MATATTN_DEBUG="1").stderr
+
+
+def test_outside_a_checkout(tmp_path):
+    for command in (["run", "all"], ["claims"]):
+        done = call(*command, MATATTN_ROOT=str(tmp_path))
+        assert done.returncode == 2 and "checkout" in done.stderr and done.stderr.count("\n") == 1
+    assert call("list", MATATTN_ROOT=str(tmp_path)).returncode == 0
+
+
+def test_tables_of_the_real_project(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("MATATTN_RECORDS", str(tmp_path))
+    assert main(["claims"]) == 0
+    assert "hatnet-cqd-organic-mse" in (shown := capsys.readouterr().out) and "not testable here" in shown
+    assert main(["data", "list"]) == 0
+    assert "mos2" in capsys.readouterr().out
+
+
+def test_a_closed_pipe(tmp_path):
+    command = f"{sys.executable} -c 'import sys; from matattn.core.cli import main; sys.exit(main())' claims | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True,
+                          env={**os.environ, "MATATTN_RECORDS": str(tmp_path)})
+    assert done.returncode == 0 and done.stderr == "" and done.stdout.count("\n") == 1
