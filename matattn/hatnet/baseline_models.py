@@ -110,7 +110,7 @@ def _process(task, config, seed, final):
 def _trivial(task, config, seed, final):
     return DummyClassifier(strategy="prior") if task == "classification" else DummyRegressor()
 
-# %% ../../nbs/hatnet/57_baseline_models.ipynb #82817ac7
+# %% ../../nbs/hatnet/57_baseline_models.ipynb #a038f28f
 @dataclass(frozen=True)
 class Baseline:
     "A model, its settings and how many of them are tried."
@@ -134,7 +134,7 @@ MODELS = {
         "mlp": _NETS,
         "naive_bayes": Baseline("naive Bayes", _bayes, grid(var_smoothing=[1e-12, 1e-9, 1e-6, 1e-3, 1e-2, .1, 1.]), _ALL), **_SHARED},
     "regression": {
-        "xgboost": Baseline("XGBoost, tuned", _trees, tree_settings, 24),
+        "xgboost": Baseline("XGBoost, tuned", _trees, tree_settings, 16),
         "svm": Baseline("SVR", _svm, grid(C=[1., 3., 10.], gamma=[.1, .3, .6, 1., 2.], epsilon=[.03, .1]), _ALL),
         "mlp": _NETS,
         "gaussian_process": Baseline("Gaussian process", _process), **_SHARED}}
