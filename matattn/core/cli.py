@@ -26,14 +26,14 @@ def text_table(header: Iterable[str],  # column names
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join([lines[0], "  ".join("-"*width for width in widths), *lines[1:]])
 
-# %% ../../nbs/core/70_cli.ipynb #a154cc81
+# %% ../../nbs/core/70_cli.ipynb #b13e485a
 def _exit_code(outcomes: list,  # of jobs
                resume: str,  # command that goes on after an interruption
                ) -> int:  # 0, 1 (a notebook failed) or 130 (interrupted)
     "Tell failures and interruptions, each in a line."
     for outcome in outcomes:
         if outcome.state == "failed":
-            print(f"{outcome.job.name} failed: {outcome.message}\n  executed notebook: {outcome.job.target}", file=sys.stderr)
+            print(f"{outcome.job.name} failed: {outcome.message}\n  executed notebook: {os.path.relpath(outcome.job.target)}", file=sys.stderr)
     if any(outcome.state in ("stopped", "not started") for outcome in outcomes):
         print(f"interrupted; finished records are kept, `{resume}` goes on from there.", file=sys.stderr)
         return 130
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:  # exit code
     print("\n" + text_table(["experiment", "state", "min", "record"], rows) + "\n", flush=True)
     return _exit_code(outcomes, options.resume)
 
-# %% ../../nbs/core/70_cli.ipynb #8ec3db93
+# %% ../../nbs/core/70_cli.ipynb #007dfb14
 def list_runs(options: argparse.Namespace) -> int:  # exit code
     "Experiments, what they are, and what there is of each profile."
     from matattn.core.profiles import experiment_names, find_experiment, profile_names
@@ -61,13 +61,13 @@ def list_runs(options: argparse.Namespace) -> int:  # exit code
 
     rows = []
     for name in experiment_names():
-        found = []
-        for profile in profile_names():
-            try:
-                found.append(state(*plan([name], profile, [options.seed])))
-            except MatattnError as error:
-                found.append(f"wrong: {error}")
-        rows.append((name, *found, find_experiment(name).title))
+        found = None
+        try:
+            title = find_experiment(name).title
+            found = [state(*plan([name], profile, [options.seed])) for profile in profile_names()]
+        except MatattnError as error:
+            title = f"wrong: {error}"
+        rows.append((name, *(found or [None]*len(profile_names())), title))
     print(text_table(["experiment", *profile_names(), "title"], rows))
     print("\nreports: " + (", ".join(report_names()) or "none"))
     return 0

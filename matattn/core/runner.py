@@ -123,14 +123,16 @@ def stop(running: Iterable[Running],  # notebooks at work
         item.process.wait()
         item.release()
 
-# %% ../../nbs/core/64_runner.ipynb #cc531851
+# %% ../../nbs/core/64_runner.ipynb #cbd9713d
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     "Make a termination signal look like Ctrl-C inside the `with` block."
     def interrupt(number, frame):
         raise KeyboardInterrupt
 
-    names = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    names = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
+        names.append(signal.SIGHUP)
     if threading.current_thread() is not threading.main_thread():
         names = []
     before = {name: signal.signal(name, interrupt) for name in names}
