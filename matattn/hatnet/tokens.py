@@ -12,12 +12,12 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from ..core.runtime import MatattnError
 
-# %% ../../nbs/hatnet/10_tokens.ipynb #71d677dd
+# %% ../../nbs/hatnet/10_tokens.ipynb #39d084fd
 def quantile_edges(values: np.ndarray,  # numbers of one column (rows,)
                    n_bins: int,  # intervals wanted
                    ) -> np.ndarray:  # increasing edges, at least two
-    "Edges at observed values, the quantiles of a column; a column with few distinct values gets fewer intervals."
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1), method="nearest"))
+    "Edges at the quantiles of a column; a column with few distinct values gets fewer intervals."
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)))
     return edges if len(edges) > 1 else np.array([edges[0] - 0.5, edges[0] + 0.5])
 
 
