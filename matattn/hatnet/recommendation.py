@@ -195,7 +195,7 @@ class TreeSearch:
             out[i] = model.predict_proba(self.Z)[:, 1] if self.task == "classification" else model.predict(self.Z)
         return out
 
-# %% ../../nbs/hatnet/80_recommendation.ipynb #22cd98dc
+# %% ../../nbs/hatnet/80_recommendation.ipynb #ab4470ae
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     "A small HATNet for handfuls of rows."
@@ -224,7 +224,7 @@ class NetworkSearch:
         self.model = HATNetStack(config, ((codes.shape[0], codes.shape[2]),), seeds)
         self.optimizer = MemberAdamW(self.model.parameters(), options.lr, options.weight_decay)
         self.active, self.scale = np.arange(len(repeats)), None
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed, self.step = seed, 0
 
     def scores(self, active: np.ndarray, rows: np.ndarray, y: np.ndarray) -> np.ndarray:
         "Predicted probability or value; the arguments are those of `RandomSearch.scores`."
@@ -234,7 +234,11 @@ class NetworkSearch:
                 [np.nanmean(y, 1), np.nanstd(y, 1).clip(1e-6)], 1)
         elif len(active) < len(self.active):
             self._keep(np.isin(self.active, active))
-        self._train(rows, (y - self.scale[:, :1])/self.scale[:, 1:], self.options.start_steps if first else self.options.steps)
+        with torch.random.fork_rng(devices=[]):
+            # the same draws for all: what a member learns does not depend on its company
+            torch.manual_seed(10_007*self.seed + self.step)
+            self._train(rows, (y - self.scale[:, :1])/self.scale[:, 1:], self.options.start_steps if first else self.options.steps)
+        self.step += 1
         data = StackData(self.codes[None], torch.zeros(1, self.codes.shape[1]), torch.zeros(len(active), dtype=torch.long), None, self.task)
         output = stack_predict(self.model, data, cells=3_000_000)[0].astype(float)
         return 1/(1 + np.exp(-output)) if self.task == "classification" else output*self.scale[:, 1:] + self.scale[:, :1]
@@ -244,12 +248,11 @@ class NetworkSearch:
         rows, y = torch.from_numpy(rows), torch.from_numpy(np.nan_to_num(y).astype(np.float32))
         self.model.train()
         for _ in range(steps):
-            # the same draw for all: what a member learns does not depend on its company
-            position = (torch.rand(1, self.options.batch_size, generator=self.generator)*count).long()
+            position = (torch.rand(1, self.options.batch_size)*count).long()
             codes = self.codes[:, rows.gather(1, position)].transpose(0, 1)
-            loss = member_loss(self.model(codes), y.gather(1, position), torch.ones(position.shape), self.task, self.options.label_smoothing)
+            weight = torch.ones(position.shape)
             self.optimizer.zero_grad()
-            loss.sum().backward()
+            member_loss(self.model(codes), y.gather(1, position), weight, self.task, self.options.label_smoothing).sum().backward()
             self.optimizer.step()
 
     def _keep(self, keep):  # drop the networks of repeats that have ended
@@ -314,14 +317,15 @@ def _ended(done: Replay, active: np.ndarray, y: np.ndarray, task: str, found: fl
     passed = np.nan_to_num(done.promise[active], nan=1.).min(1) < .5
     return (passed & (np.nansum(got, 1) >= found*y.sum())) | (done.order[active, -1] >= 0)
 
-# %% ../../nbs/hatnet/80_recommendation.ipynb #5211459f
+# %% ../../nbs/hatnet/80_recommendation.ipynb #159347b7
 def experiments_needed(done: Replay,  # what a policy did
                        y: np.ndarray,  # outcomes of all experiments
                        task: str,  # "classification" or "regression"
                        ) -> dict[str, np.ndarray]:  # name -> (repeats,)
-    """Experiments, the start set included, until a goal is reached. Regression: `best`. Classification: `half` and `most` (50 and 90 % of what can grow
-    is found), `critical` (the critical point of Tang et al., all rows if it is not reached), `success` (share of the experiments chosen up
-    to there that grew)."""
+    """Experiments, the start set included, until a goal is reached.
+
+    Regression: `best`. Classification: `half` and `most` (50 and 90 % of what can grow is found), `critical` (the critical point of
+    Tang et al., all rows if it is not reached), `success` (share of the experiments chosen up to there that grew)."""
     outcomes, n = done.outcomes(y), len(y)
     if task == "regression":
         return {"best": (outcomes == y.max()).argmax(1) + 1}
@@ -331,7 +335,8 @@ def experiments_needed(done: Replay,  # what a policy did
     rows = np.arange(len(outcomes))
     chosen = np.maximum(1, critical - done.start)
     success = (grown[rows, critical - 1] - grown[rows, done.start - 1])/chosen
-    return {"half": (grown >= .5*y.sum()).argmax(1) + 1, "most": (grown >= .9*y.sum()).argmax(1) + 1, "critical": critical, "success": success}
+    half, most = ((grown >= share*y.sum()).argmax(1) + 1 for share in (.5, .9))
+    return {"half": half, "most": most, "critical": critical, "success": success}
 
 # %% ../../nbs/hatnet/80_recommendation.ipynb #0c5622a0
 def replays(policy: str,  # key of `POLICIES`
