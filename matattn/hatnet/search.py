@@ -96,7 +96,7 @@ class SearchOptions:
     start_steps: int = 150  # optimiser steps on the start set
     steps: int = 10  # optimiser steps after each choice
 
-# %% ../../nbs/hatnet/82_search.ipynb #cfa6fec7
+# %% ../../nbs/hatnet/82_search.ipynb #313ff96b
 class NetworkSearch:
     "One HATNet per repeat, all trained in lockstep and kept warm from step to step."
 
@@ -105,7 +105,7 @@ class NetworkSearch:
         codes = TokenEncoder(n_bins=options.n_bins).fit(X).transform(X).transpose(1, 0, 2)
         self.codes = torch.from_numpy(np.ascontiguousarray(codes))  # (columns, rows, slots)
         config = HATNetConfig(width=options.width, n_heads=4, n_blocks=options.n_blocks, mlp_width=2*options.width,
-                              head=(options.width, options.width//2), dropout=options.dropout)
+                              head=(options.width,), dropout=options.dropout)
         seeds = [10_000*seed + repeat for repeat in repeats]
         self.model = HATNetStack(config, ((codes.shape[0], codes.shape[2]),), seeds)
         self.optimizer = MemberAdamW(self.model.parameters(), options.lr, options.weight_decay)
