@@ -91,11 +91,12 @@ endef
 check-lint: venv
 	$(call check,lint,ruff check .)
 
+# One process for all notebooks: imports are paid once, and joblib's idle workers hold back the end of a second process for 300 s.
 check-notebooks: export OMP_NUM_THREADS := 1
 check-notebooks: export MATATTN_FIGURES := $(CURDIR)/$(CHECKS)/figures
 check-notebooks: export MATATTN_RUNS := $(CURDIR)/$(CHECKS)/notebooks
 check-notebooks: venv
-	$(call check,notebooks,nbdev_test --n_workers 1 --timing)
+	$(call check,notebooks,nbdev_test --n_workers 0 --timing)
 
 check-smoke: export OMP_NUM_THREADS := 1
 check-smoke: export MATATTN_RUNS := $(CURDIR)/$(CHECKS)/smoke
