@@ -109,18 +109,18 @@ def fit_splits(estimator,  # its parameters are the options
     history = estimator.training().run(model, [data.to(device) for _, _, data in parts], progress=progress, budget=budget)
     return [Fitted(encoders, scales, data.task, model, t, history) for t, (encoders, scales, data) in enumerate(parts)]
 
-# %% ../../nbs/hatnet/40_estimators.ipynb #6a648a1c
+# %% ../../nbs/hatnet/40_estimators.ipynb #fd035231
 class _HATNet(BaseEstimator):
     "What classifier and regressor share."
 
     def __init__(self, *,
                  n_members: int = 8,  # networks whose predictions are averaged
-                 epochs: int = 40,  # passes over the rows
+                 epochs: int = 60,  # passes over the rows
                  batch_size: int = 32,  # rows of a step
-                 lr: float = 1e-3,  # peak learning rate
-                 weight_decay: float = 0.3,  # decoupled
+                 lr: float = 2e-3,  # peak learning rate
+                 weight_decay: float = 0.1,  # decoupled
                  dropout: float = 0.1,  # after attention, MLP and hidden layers
-                 label_smoothing: float = 0.05,  # classifier only
+                 label_smoothing: float = 0.0,  # classifier only
                  width: int = 32,  # features of a token
                  n_heads: int = 4,  # attention heads
                  n_blocks: int = 2,  # attention blocks
