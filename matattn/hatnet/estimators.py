@@ -109,7 +109,7 @@ def fit_splits(estimator,  # its parameters are the options
     history = estimator.training().run(model, [data.to(device) for _, _, data in parts], progress=progress, budget=budget)
     return [Fitted(encoders, scales, data.task, model, t, history) for t, (encoders, scales, data) in enumerate(parts)]
 
-# %% ../../nbs/hatnet/40_estimators.ipynb #fd035231
+# %% ../../nbs/hatnet/40_estimators.ipynb #4fa066ea
 class _HATNet(BaseEstimator):
     "What classifier and regressor share."
 
@@ -122,7 +122,7 @@ class _HATNet(BaseEstimator):
                  dropout: float = 0.1,  # after attention, MLP and hidden layers
                  label_smoothing: float = 0.0,  # classifier only
                  width: int = 32,  # features of a token
-                 n_heads: int = 4,  # attention heads
+                 n_heads: int = 2,  # attention heads
                  n_blocks: int = 2,  # attention blocks
                  embedding: str = "piecewise",  # code of numbers: piecewise, fourier, standard, range
                  n_bins: int = 32,  # intervals of the piecewise code

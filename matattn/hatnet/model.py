@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..core.runtime import MatattnError
 
-# %% ../../nbs/hatnet/20_model.ipynb #74d24080
+# %% ../../nbs/hatnet/20_model.ipynb #f820bac9
 def row_softmax(scores: torch.Tensor,  # (..., tokens)
                 ) -> torch.Tensor:  # (..., tokens), rows sum to 1
     "Softmax over the last axis; on short rows several times faster than `torch.softmax` on a CPU."
@@ -24,51 +24,57 @@ def row_softmax(scores: torch.Tensor,  # (..., tokens)
 
 
 class TokenAttention(torch.autograd.Function):
-    "Multi-head attention among the tokens of each row (eq. 1 of arXiv:1706.03762), forward and backward written out."
+    "Multi-head attention among the tokens of each row (eq. 1 of arXiv:1706.03762), forward and backward written out head by head."
 
     @staticmethod
-    def forward(ctx, qkv, n_heads):  # (rows, tokens, 3*width) -> mixed values (rows, tokens, width), weights (rows, heads, tokens, tokens)
+    def forward(ctx, qkv, n_heads):  # (rows, tokens, 3*width) -> mixed values (rows, tokens, width), weights (heads, rows, tokens, tokens)
         rows, tokens, width = qkv.shape[0], qkv.shape[1], qkv.shape[2]//3
-        heads = qkv.view(rows, tokens, 3, n_heads, width//n_heads).permute(2, 0, 3, 1, 4).reshape(3, rows*n_heads, tokens, -1)
-        q, k, v = heads.unbind()
-        scale = (width//n_heads)**-0.5
-        weights = row_softmax(torch.bmm(q, k.transpose(1, 2)).mul_(scale))
-        ctx.save_for_backward(q, k, v, weights)
-        ctx.scale, ctx.shape = scale, (rows, n_heads, tokens, width//n_heads)
-        mixed = torch.bmm(weights, v).view(rows, n_heads, tokens, -1).transpose(1, 2).reshape(rows, tokens, width)
-        weights_out = weights.view(rows, n_heads, tokens, tokens)
-        ctx.mark_non_differentiable(weights_out)
-        return mixed, weights_out
+        scale, heads = (width//n_heads)**-0.5, qkv.view(rows, tokens, 3, n_heads, -1)
+        mixed = qkv.new_empty(rows, tokens, n_heads, width//n_heads)
+        scores = qkv.new_empty(n_heads, rows, tokens, tokens)
+        for h in range(n_heads):  # a head is a strided view: products read it in place
+            torch.bmm(heads[:, :, 0, h], heads[:, :, 1, h].transpose(1, 2), out=scores[h])
+        weights = row_softmax(scores.mul_(scale))
+        for h in range(n_heads):
+            mixed[:, :, h] = torch.bmm(weights[h], heads[:, :, 2, h])
+        ctx.save_for_backward(qkv, weights)
+        ctx.mark_non_differentiable(weights)
+        return mixed.view(rows, tokens, width), weights
 
     @staticmethod
     def backward(ctx, grad, _):
-        q, k, v, weights = ctx.saved_tensors
-        rows, n_heads, tokens, size = ctx.shape
-        grad = grad.reshape(rows, tokens, n_heads, size).transpose(1, 2).reshape(rows*n_heads, tokens, size)
-        d_weights = torch.bmm(grad, v.transpose(1, 2))
-        d_weights = d_weights.sub_((d_weights*weights).sum(-1, keepdim=True)).mul_(weights).mul_(ctx.scale)
-        out = torch.stack([torch.bmm(d_weights, k), torch.bmm(d_weights.transpose(1, 2), q), torch.bmm(weights.transpose(1, 2), grad)])
-        return out.view(3, rows, n_heads, tokens, size).permute(1, 3, 0, 2, 4).reshape(rows, tokens, -1), None
+        qkv, weights = ctx.saved_tensors
+        n_heads, rows, tokens, _ = weights.shape
+        heads, grad = qkv.view(rows, tokens, 3, n_heads, -1), grad.reshape(rows, tokens, n_heads, -1)
+        d_heads, d_scores = torch.empty_like(heads), torch.empty_like(weights)
+        for h in range(n_heads):
+            d_heads[:, :, 2, h] = torch.bmm(weights[h].transpose(1, 2), grad[:, :, h])
+            torch.bmm(grad[:, :, h], heads[:, :, 2, h].transpose(1, 2), out=d_scores[h])
+        d_scores.sub_((d_scores*weights).sum(-1, keepdim=True)).mul_(weights).mul_(heads.shape[-1]**-0.5)
+        for h in range(n_heads):
+            d_heads[:, :, 0, h] = torch.bmm(d_scores[h], heads[:, :, 1, h])
+            d_heads[:, :, 1, h] = torch.bmm(d_scores[h].transpose(1, 2), heads[:, :, 0, h])
+        return d_heads.view(qkv.shape), None
 
-# %% ../../nbs/hatnet/20_model.ipynb #b34683a5
+# %% ../../nbs/hatnet/20_model.ipynb #ed6daf70
 def readout_attention(q: torch.Tensor,  # query of the read-out token (rows, width)
                       kv: torch.Tensor,  # keys and values (rows, tokens, 2*width)
                       n_heads: int,  # heads
                       ) -> tuple[torch.Tensor, torch.Tensor]:  # mixed values (rows, width), weights (rows, heads, tokens)
-    "Attention of one query per row."
-    rows, tokens, size = kv.shape[0], kv.shape[1], q.shape[1]//n_heads
-    k, v = kv.view(rows, tokens, 2, n_heads, size).unbind(2)
-    scores = (q.view(rows, 1, n_heads, size)*k).sum(-1)*size**-0.5  # (rows, tokens, heads)
-    weights = (scores - scores.detach().amax(1, keepdim=True)).exp()
-    weights = weights/weights.sum(1, keepdim=True)
-    return (weights.unsqueeze(-1)*v).sum(1).reshape(rows, -1), weights.transpose(1, 2)
+    "Attention of one query per row. Each head's query is set to zero outside its head, so that one product serves all heads."
+    rows, width = q.shape
+    own = torch.eye(n_heads, dtype=q.dtype, device=q.device).repeat_interleave(width//n_heads, 1)  # (heads, width)
+    scores = torch.bmm(q.unsqueeze(1)*own, kv[..., :width].transpose(1, 2))*(width//n_heads)**-0.5
+    weights = (scores - scores.detach().amax(-1, keepdim=True)).exp()
+    weights = weights/weights.sum(-1, keepdim=True)
+    return (torch.bmm(weights, kv[..., width:])*own).sum(1), weights
 
-# %% ../../nbs/hatnet/20_model.ipynb #87e442f4
+# %% ../../nbs/hatnet/20_model.ipynb #dc94a615
 @dataclass(frozen=True, kw_only=True)
 class HATNetConfig:
     "Shape of a HATNet."
     width: int = 32  # features of a token
-    n_heads: int = 4  # attention heads
+    n_heads: int = 2  # attention heads
     n_blocks: int = 2  # attention blocks
     mlp_width: int = 64  # hidden width of a block's MLP
     head: tuple[int, ...] = (32, 16)  # hidden widths of the fully connected layers
@@ -120,7 +126,7 @@ def draw_parameters(shapes: dict,  # of `parameter_shapes`
                 values[name][m].uniform_(-inputs**-0.5, inputs**-0.5, generator=generator)
     return values
 
-# %% ../../nbs/hatnet/20_model.ipynb #b93047a4
+# %% ../../nbs/hatnet/20_model.ipynb #4e086429
 class HATNetStack(nn.Module):
     "Many HATNets of one shape. Munsif et al., Adv. Eng. Inform. 2025, doi:10.1016/j.aei.2025.103462, figure of the encoder."
 
@@ -198,7 +204,7 @@ class HATNetStack(nn.Module):
             return mixed.view(members, rows, width), weights.view(members, rows, -1, 1, tokens)
         qkv = self._linear(f"block_{b}/qkv", x).view(members*rows, tokens, 3*width)
         mixed, weights = TokenAttention.apply(qkv, self.config.n_heads)
-        return mixed.view(members, rows*tokens, width), weights.view(members, rows, -1, tokens, tokens)
+        return mixed.view(members, rows*tokens, width), weights.view(-1, members, rows, tokens, tokens).permute(1, 2, 0, 3, 4)
 
     def _block(self, b, tokens, readout):  # (members, rows, tokens, width) -> the same, or the read-out token alone
         shape, post = tokens.shape, self.config.post_norm

@@ -17,7 +17,7 @@ from .stack import StackData, StackTraining, member_loss, member_rows
 from .tables import SynthesisTable, published_split
 from .tokens import TokenEncoder
 
-# %% ../../nbs/hatnet/50_published.ipynb #35b04412
+# %% ../../nbs/hatnet/50_published.ipynb #c6efc4e3
 class Selection:
     "Best checkpoint and learning-rate plateau of each member, by the loss on given rows."
 
@@ -32,7 +32,7 @@ class Selection:
         self.task, self.patience, self.factor = data.task, patience, factor
         self.best = torch.full((members,), torch.inf, device=data.split.device)
         self.epoch = torch.zeros(members, dtype=torch.long, device=data.split.device)
-        self.waited, self.kept = torch.zeros_like(self.epoch), None
+        self.waited, self.rate, self.kept = torch.zeros_like(self.epoch), torch.ones_like(self.best), None
 
     @torch.no_grad()
     def __call__(self, model, optimizer, epoch):
@@ -46,7 +46,7 @@ class Selection:
         self.best, self.epoch[better] = torch.minimum(loss, self.best), epoch
         self.waited = torch.where(better, 0, self.waited + 1)
         tired = self.waited > self.patience
-        optimizer.member_lr[tired] *= self.factor
+        optimizer.member_lr = self.rate = torch.where(tired, self.factor*self.rate, self.rate)
         self.waited[tired] = 0
         return False
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MemberAdamW', 'StackData', 'member_rows', 'member_loss', 'StackTraining', 'stack_predict']
 
-# %% ../../nbs/hatnet/30_stack.ipynb #75106dc4
+# %% ../../nbs/hatnet/30_stack.ipynb #703d8fbc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch.nn import functional as F
-from torch.optim import Optimizer
+from torch.optim import AdamW
 
 from ..core.runtime import TimeBudget
 from ..core.training import History, Loop, constant, warmup_cosine
 from .model import HATNetStack
 
-# %% ../../nbs/hatnet/30_stack.ipynb #859e4c79
-class MemberAdamW(Optimizer):
+# %% ../../nbs/hatnet/30_stack.ipynb #c6efa8b4
+class MemberAdamW(AdamW):
     "AdamW (Loshchilov and Hutter, arXiv:1711.05101) on stacked parameters, with a factor on the learning rate per member."
 
     def __init__(self,
@@ -29,32 +29,19 @@ class MemberAdamW(Optimizer):
                  weight_decay: float = 0.0,  # decoupled decay per step, in units of the learning rate
                  betas: tuple[float, float] = (0.9, 0.99),  # memory of gradient and of its square
                  ):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "betas": betas})
-        first = self.param_groups[0]["params"][0]
-        self.member_lr = torch.ones(len(first), device=first.device)
+        super().__init__(params, lr=lr, weight_decay=weight_decay, betas=betas, fused=True)
+        self.member_lr = None  # factors (members,), None: all one
 
     @torch.no_grad()
     def step(self):
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            for p in params:
-                if not self.state[p]:
-                    self.state[p] = {"step": torch.zeros(()), "mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
-                self.state[p]["step"] += 1
-            gradients, (b1, b2) = [p.grad for p in params], group["betas"]
-            mean, square = ([self.state[p][name] for p in params] for name in ("mean", "square"))
-            torch._foreach_lerp_(mean, gradients, 1 - b1)
-            torch._foreach_mul_(square, b2)
-            torch._foreach_addcmul_(square, gradients, gradients, 1 - b2)
-            t = self.state[params[0]]["step"].item()
-            step = torch._foreach_sqrt(square)
-            torch._foreach_mul_(step, (1 - b2**t)**-0.5)
-            torch._foreach_add_(step, 1e-8)
-            step = torch._foreach_div(mean, step)
-            torch._foreach_div_(step, 1 - b1**t)
-            torch._foreach_add_(step, params, alpha=group["weight_decay"])
-            for p, change in zip(params, step, strict=True):
-                p.addcmul_(change, self.member_lr.view(-1, *[1]*(p.dim() - 1)), value=-group["lr"])
+        if self.member_lr is None:
+            super().step()
+            return
+        params = [p for group in self.param_groups for p in group["params"]]
+        before = [p.clone() for p in params]
+        super().step()
+        for p, old in zip(params, before, strict=True):
+            p.copy_(torch.lerp(old, p, self.member_lr.view(-1, *[1]*(p.dim() - 1))))
 
 # %% ../../nbs/hatnet/30_stack.ipynb #98049eb4
 @dataclass
