@@ -87,12 +87,12 @@ class Ranking:
                 "extrapolation": float((self.distance > self.limit).mean()), "limit": self.limit,
                 "best": float(self.mean.max()), "spread_of_best": float(self.std[self.mean.argmax()]), "spread": float(self.std.mean())}
 
-# %% ../../nbs/hatnet/80_recommendation.ipynb #342d07b2
+# %% ../../nbs/hatnet/80_recommendation.ipynb #16f7e4c7
 def rank_grid(model,  # fitted HATNet estimator or pipeline of boosted trees
               grid: pd.DataFrame,  # conditions, of `virtual_grid`
               X: pd.DataFrame,  # conditions of the experiments that the model was fitted on
               *,
-              chunk: int = 8192,  # rows of a piece
+              chunk: int = 1024,  # rows of a piece; small ones stay in the cache
               jobs: int | None = None,  # threads; None: one per usable core
               progress: str | None = None,  # label of a progress bar
               ) -> Ranking:
