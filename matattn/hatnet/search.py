@@ -96,7 +96,7 @@ class SearchOptions:
     start_steps: int = 150  # optimiser steps on the start set
     steps: int = 10  # optimiser steps after each choice
 
-# %% ../../nbs/hatnet/82_search.ipynb #313ff96b
+# %% ../../nbs/hatnet/82_search.ipynb #ad255ed6
 class NetworkSearch:
     "One HATNet per repeat, all trained in lockstep and kept warm from step to step."
 
@@ -144,9 +144,8 @@ class NetworkSearch:
     def _keep(self, keep):  # drop the networks of repeats that have ended
         self.active, self.scale, keep = self.active[keep], self.scale[keep], torch.from_numpy(keep)
         for p in self.model.parameters():
-            p.grad, state = None, self.optimizer.state[p]
-            p.data, state["mean"], state["square"] = p.data[keep], state["mean"][keep], state["square"][keep]
-        self.optimizer.member_lr = self.optimizer.member_lr[keep]
+            p.grad, p.data, state = None, p.data[keep], self.optimizer.state[p]
+            state.update({name: value[keep] for name, value in state.items() if value.dim()})  # all but the count of steps
         self.model.seeds = [seed for seed, kept in zip(self.model.seeds, keep, strict=True) if kept]
 
 # %% ../../nbs/hatnet/82_search.ipynb #ebf2ed53
