@@ -26,14 +26,15 @@ def text_table(header: Iterable[str],  # column names
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join([lines[0], "  ".join("-"*width for width in widths), *lines[1:]])
 
-# %% ../../nbs/core/70_cli.ipynb #b13e485a
+# %% ../../nbs/core/70_cli.ipynb #91da26d0
 def _exit_code(outcomes: list,  # of jobs
                resume: str,  # command that goes on after an interruption
                ) -> int:  # 0, 1 (a notebook failed) or 130 (interrupted)
     "Tell failures and interruptions, each in a line."
     for outcome in outcomes:
         if outcome.state == "failed":
-            print(f"{outcome.job.name} failed: {outcome.message}\n  executed notebook: {os.path.relpath(outcome.job.target)}", file=sys.stderr)
+            place = os.path.relpath(outcome.job.target)
+            print(f"{outcome.job.name} failed: {outcome.message}\n  executed notebook: {place}", file=sys.stderr)
     if any(outcome.state in ("stopped", "not started") for outcome in outcomes):
         print(f"interrupted; finished records are kept, `{resume}` goes on from there.", file=sys.stderr)
         return 130

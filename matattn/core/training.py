@@ -38,11 +38,14 @@ def constant(progress: float,  # unused: every schedule takes the progress
     "No schedule."
     return 1.0
 
-# %% ../../nbs/core/40_training.ipynb #6dc6a302
+# %% ../../nbs/core/40_training.ipynb #b1a21cda
 class Average:
     "Exponential moving average of a model's parameters; `swap` exchanges it with the live ones."
 
-    def __init__(self, model: nn.Module, decay: float):
+    def __init__(self,
+                 model: nn.Module,  # whose parameters are averaged
+                 decay: float,  # weight of the past, just below 1
+                 ):
         self.model, self.decay, self.steps = model, decay, 0
         self.values = [p.detach().clone() for p in model.parameters()]
 

@@ -47,14 +47,19 @@ def start_sets(y: np.ndarray,  # outcomes of all experiments (rows,)
         count = np.full(len(order), size)
     return np.where(np.arange(len(y)) < count[:, None], order, -1), count
 
-# %% ../../nbs/hatnet/82_search.ipynb #381ad0ca
+# %% ../../nbs/hatnet/82_search.ipynb #4ab15ed4
 FAST = {"eta": .15, "max_depth": 4, "subsample": .8}  # setting of `fast_xgboost`
 
 
 class RandomSearch:
     "A model with no features."
 
-    def __init__(self, X: pd.DataFrame, task: str, repeats: range, seed: int = 0):
+    def __init__(self,
+                 X: pd.DataFrame,  # conditions (rows, columns)
+                 task: str,  # "classification" or "regression"
+                 repeats: range,  # replays, each with a start of its own
+                 seed: int = 0,  # of the start sets and the model
+                 ):
         self.rows = len(X)
 
     def scores(self,
@@ -69,7 +74,12 @@ class RandomSearch:
 class TreeSearch:
     "Boosted trees, fitted afresh at each step."
 
-    def __init__(self, X: pd.DataFrame, task: str, repeats: range, seed: int = 0):
+    def __init__(self,
+                 X: pd.DataFrame,  # conditions (rows, columns)
+                 task: str,  # "classification" or "regression"
+                 repeats: range,  # replays, each with a start of its own
+                 seed: int = 0,  # of the start sets and the model
+                 ):
         self.Z, self.task, self.repeats, self.seed = TableEncoder().fit(X).transform(X), task, repeats, seed
 
     def scores(self, active: np.ndarray, rows: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -81,14 +91,14 @@ class TreeSearch:
             out[i] = model.predict_proba(self.Z)[:, 1] if self.task == "classification" else model.predict(self.Z)
         return out
 
-# %% ../../nbs/hatnet/82_search.ipynb #8369c296
+# %% ../../nbs/hatnet/82_search.ipynb #2dd3a72c
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     "A small HATNet for handfuls of rows."
     width: int = 16  # features of a token
     n_blocks: int = 1  # attention blocks
     n_bins: int = 16  # intervals of the piecewise code
-    dropout: float = 0.1
+    dropout: float = 0.1  # after attention and MLP
     lr: float = 3e-3  # constant
     weight_decay: float = 0.1  # decoupled
     label_smoothing: float = 0.05  # classification only
@@ -96,11 +106,17 @@ class SearchOptions:
     start_steps: int = 150  # optimiser steps on the start set
     steps: int = 10  # optimiser steps after each choice
 
-# %% ../../nbs/hatnet/82_search.ipynb #ad255ed6
+# %% ../../nbs/hatnet/82_search.ipynb #54d83ffe
 class NetworkSearch:
     "One HATNet per repeat, all trained in lockstep and kept warm from step to step."
 
-    def __init__(self, X: pd.DataFrame, task: str, repeats: range, seed: int = 0, options: SearchOptions = SearchOptions()):  # noqa: B008
+    def __init__(self,
+                 X: pd.DataFrame,  # conditions (rows, columns)
+                 task: str,  # "classification" or "regression"
+                 repeats: range,  # replays, each with a start of its own
+                 seed: int = 0,  # of the start sets and the model
+                 options: SearchOptions = SearchOptions(),  # shape and training  # noqa: B008
+                 ):
         self.task, self.options = task, options
         codes = TokenEncoder(n_bins=options.n_bins).fit(X).transform(X).transpose(1, 0, 2)
         self.codes = torch.from_numpy(np.ascontiguousarray(codes))  # (columns, rows, slots)
