@@ -112,7 +112,7 @@ def load_checkpoint(path: Path,  # written by `save_checkpoint`
         torch.cuda.set_rng_state(tensors["generator.cuda"])
     return position
 
-# %% ../../nbs/core/40_training.ipynb #59c4798c
+# %% ../../nbs/core/40_training.ipynb #cc60b2e2
 @dataclass
 class History:
     "What a training did."
@@ -146,7 +146,7 @@ class Loop:
         "Train, from the checkpoint if there is one."
         session = _Session(self, model, optimizer)
         for epoch in session.epochs():
-            for batch in session.batches(batches(epoch)):
+            for batch in itertools.islice(batches(epoch), session.step_in_epoch, None):
                 session.step(loss, batch)
                 if self.budget and self.budget.over:
                     return session.finish("budget")
@@ -155,20 +155,33 @@ class Loop:
                 return session.finish("early")
         return session.finish("finished")
 
-# %% ../../nbs/core/40_training.ipynb #be160db7
-class _Session:
-    "The moving parts of one `Loop.run`."
+# %% ../../nbs/core/40_training.ipynb #bb0d4b6f
+class _Position:
+    "Where a training stands: history, epoch, step; kept in the checkpoint."
 
     def __init__(self, loop: Loop, model: nn.Module, optimizer: Optimizer):
         self.loop, self.model, self.optimizer = loop, model, optimizer
         self.average = Average(model, loop.ema) if loop.ema else None
-        self.peaks = [group["lr"] for group in optimizer.param_groups]
         self.history, self.epoch, self.step_in_epoch, self.sum = History(), 0, 0, 0.0
         if loop.checkpoint and Path(loop.checkpoint).exists():
             position = load_checkpoint(loop.checkpoint, model, optimizer, self.average)
             self.history = History(**position["history"])
             self.epoch, self.step_in_epoch, self.sum = position["epoch"], position["step"], position["sum"]
         self.start, self.saved, self.before = time.monotonic(), time.monotonic(), self.history.seconds
+
+    def save(self):
+        self.history.seconds = self.before + time.monotonic() - self.start
+        save_checkpoint(self.loop.checkpoint, self.model, self.optimizer, self.average,
+                        {"epoch": self.epoch, "step": self.step_in_epoch, "sum": float(self.sum), "history": vars(self.history)})
+        self.saved = time.monotonic()
+
+# %% ../../nbs/core/40_training.ipynb #61ccaa20
+class _Session(_Position):
+    "The moving parts of one `Loop.run`."
+
+    def __init__(self, loop: Loop, model: nn.Module, optimizer: Optimizer):
+        self.peaks = [group["lr"] for group in optimizer.param_groups]
+        super().__init__(loop, model, optimizer)
         self.bar = None
         if loop.progress:
             from tqdm.auto import tqdm
@@ -179,9 +192,6 @@ class _Session:
         self.model.train()
         while self.epoch < self.loop.epochs:
             yield self.epoch
-
-    def batches(self, batches):
-        return itertools.islice(batches, self.step_in_epoch, None)
 
     def step(self, loss, batch):
         loop, device = self.loop, next(self.model.parameters()).device
@@ -211,15 +221,8 @@ class _Session:
             self.bar.set_postfix(loss=f"{self.history.losses[-1]:.4g}", refresh=False)
             self.bar.update()
 
-    def save(self):
-        self.history.seconds = self.before + time.monotonic() - self.start
-        save_checkpoint(self.loop.checkpoint, self.model, self.optimizer, self.average,
-                        {"epoch": self.epoch, "step": self.step_in_epoch, "sum": float(self.sum), "history": vars(self.history)})
-        self.saved = time.monotonic()
-
     def finish(self, reason):
-        self.history.stopped = reason
-        self.history.seconds = self.before + time.monotonic() - self.start
+        self.history.stopped, self.history.seconds = reason, self.before + time.monotonic() - self.start
         if self.loop.checkpoint:
             self.save()
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):

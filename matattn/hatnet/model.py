@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AUTHORS', 'row_softmax', 'TokenAttention', 'readout_attention', 'HATNetConfig', 'parameter_shapes', 'draw_parameters',
-           'HATNetStack']
+           'AttentionBlocks', 'HATNetStack']
 
 # %% ../../nbs/hatnet/20_model.ipynb #183f3559
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ _CODE = {"width": 128, "head": (128, 256, 128, 64), "single_token": True, "post_
 AUTHORS = {"mos2": HATNetConfig(n_heads=2, n_blocks=8, mlp_width=122, **_CODE),
            "cqd": HATNetConfig(n_heads=8, n_blocks=1, mlp_width=64, **_CODE)}
 
-# %% ../../nbs/hatnet/20_model.ipynb #3f74bb6c
+# %% ../../nbs/hatnet/20_model.ipynb #f0f4c9f6
 def parameter_shapes(config: HATNetConfig,  # shape of the network
                      tables: tuple[tuple[int, int], ...],  # (columns, slots) of each table it reads
                      ) -> dict[str, tuple[tuple[int, ...], int]]:  # name -> (shape, inputs; 0: starts at zero, -1: at one)
@@ -100,7 +100,8 @@ def parameter_shapes(config: HATNetConfig,  # shape of the network
     d, shapes = config.width, {}
     for t, (columns, slots) in enumerate(tables):
         tokens, inputs = (1, columns*slots) if config.single_token else (columns, slots)
-        shapes[f"embed_{t}.weight"], shapes[f"embed_{t}.bias"] = ((tokens, inputs, d), inputs), ((tokens, 1, d), d)
+        shapes[f"embed_{t}.weight"] = ((tokens, inputs, d), columns if config.single_token else d)  # whatever the padding
+        shapes[f"embed_{t}.bias"] = ((tokens, 1, d), d)
         if not config.single_token:
             shapes[f"readout_{t}"] = ((1, 1, d), d)
         widths = (d, *config.head, 1)
@@ -117,36 +118,27 @@ def parameter_shapes(config: HATNetConfig,  # shape of the network
 def draw_parameters(shapes: dict,  # of `parameter_shapes`
                     seeds: list[int],  # one per member
                     ) -> dict[str, torch.Tensor]:  # name -> (members, *shape)
-    "Starting weights, each member from its own seed."
+    "Starting weights: each member from its own seed, each slot of a code the same however many slots follow it."
     values = {name: torch.full((len(seeds), *shape), float(inputs == -1)) for name, (shape, inputs) in shapes.items()}
     for m, seed in enumerate(seeds):
-        generator = torch.Generator().manual_seed(seed)
-        for name, (_, inputs) in shapes.items():
+        for k, (name, (shape, inputs)) in enumerate(shapes.items()):
             if inputs > 0:
-                values[name][m].uniform_(-inputs**-0.5, inputs**-0.5, generator=generator)
+                generator = torch.Generator().manual_seed(1009*seed + k)
+                slot_first = torch.empty(shape[-2], *shape[:-2], shape[-1]).uniform_(-inputs**-0.5, inputs**-0.5, generator=generator)
+                values[name][m] = slot_first.movedim(0, -2)
     return values
 
-# %% ../../nbs/hatnet/20_model.ipynb #4e086429
-class HATNetStack(nn.Module):
-    "Many HATNets of one shape. Munsif et al., Adv. Eng. Inform. 2025, doi:10.1016/j.aei.2025.103462, figure of the encoder."
+# %% ../../nbs/hatnet/20_model.ipynb #4d191e7e
+class AttentionBlocks(nn.Module):
+    "The blocks of many members: attention and MLP, each with norm and residual, as in the paper's figure."
 
     def __init__(self,
                  config: HATNetConfig,  # shape of each member
-                 tables: tuple[tuple[int, int], ...],  # (columns, slots) of each table
-                 seeds: list[int],  # one per member
+                 values: dict[str, torch.Tensor],  # starting weights (members, ...)
                  ):
         super().__init__()
-        self.config, self.tables, self.seeds = config, tuple(tables), list(seeds)
-        values = draw_parameters(parameter_shapes(config, self.tables), self.seeds)
+        self.config = config
         self.weights = nn.ParameterDict({name.replace(".", "/"): nn.Parameter(value) for name, value in values.items()})
-
-    @property
-    def n_members(self) -> int:  # networks in the stack
-        return len(self.seeds)
-
-    @property
-    def n_parameters(self) -> int:  # of one member
-        return sum(p.numel() for p in self.parameters())//self.n_members
 
     def _linear(self, name, x):  # (members, n, in) -> (members, n, out)
         return torch.baddbmm(self.weights[f"{name}/bias"], x, self.weights[f"{name}/weight"])
@@ -156,37 +148,6 @@ class HATNetStack(nn.Module):
         if not self.training or p == 0:
             return x
         return x*torch.empty((1, *x.shape[1:]), device=x.device, dtype=x.dtype).bernoulli_(1 - p).div_(1 - p)
-
-    def embed(self, codes: torch.Tensor, table: int) -> torch.Tensor:  # (members, columns, rows, slots) -> (members, rows, tokens, width)
-        "Codes to tokens; the read-out token stands first."
-        members, columns, rows, slots = codes.shape
-        if self.config.single_token:
-            codes = codes.transpose(1, 2).reshape(members, 1, rows, columns*slots)
-        weight, bias = self.weights[f"embed_{table}/weight"], self.weights[f"embed_{table}/bias"]
-        tokens = torch.baddbmm(bias.flatten(0, 1), codes.reshape(-1, rows, codes.shape[-1]), weight.flatten(0, 1))
-        tokens = tokens.view(members, -1, rows, self.config.width).transpose(1, 2)
-        if self.config.single_token:
-            return tokens
-        return torch.cat([self.weights[f"readout_{table}"].expand(members, rows, 1, -1), tokens], 2)
-
-    def forward(self,
-                codes: torch.Tensor,  # (members, columns, rows, slots)
-                table: int = 0,  # which table the codes are of
-                attention: list | None = None,  # gets the weights of each block (members, rows, heads, queries, tokens)
-                ) -> torch.Tensor:  # logit or standardised value (members, rows)
-        "Predict; `attention`, a list, is filled on request."
-        tokens = self.embed(codes, table)
-        for b in range(self.config.n_blocks):
-            last = b == self.config.n_blocks - 1 and not self.config.single_token
-            tokens, weights = self._block(b, tokens, last)
-            if attention is not None:
-                attention.append(weights.detach())
-        pooled = tokens[:, :, 0]  # the read-out token, or the only token
-        for i in range(len(self.config.head) + 1):
-            pooled = self._linear(f"head_{table}_{i}", self._drop(F.layer_norm(pooled, pooled.shape[-1:])) if i else F.layer_norm(
-                pooled, pooled.shape[-1:]))
-            pooled = pooled.relu() if i < len(self.config.head) else pooled
-        return pooled.squeeze(-1)
 
     # NOTE[DIFF] gain and offset of a pre-norm are absorbed by the linear map that follows, so that norm has none.
     def _norm(self, x, name):  # (members, n, width)
@@ -206,7 +167,8 @@ class HATNetStack(nn.Module):
         mixed, weights = TokenAttention.apply(qkv, self.config.n_heads)
         return mixed.view(members, rows*tokens, width), weights.view(-1, members, rows, tokens, tokens).permute(1, 2, 0, 3, 4)
 
-    def _block(self, b, tokens, readout):  # (members, rows, tokens, width) -> the same, or the read-out token alone
+    def block(self, b, tokens, readout):  # (members, rows, tokens, width) -> the same, or the read-out token alone; weights
+        "One block; the last one is asked by the read-out token alone."
         shape, post = tokens.shape, self.config.post_norm
         x = tokens.reshape(shape[0], -1, shape[3])
         mixed, weights = self._attend(b, x if post else self._norm(x, f"block_{b}/norm_1"), shape, readout)
@@ -217,3 +179,54 @@ class HATNetStack(nn.Module):
         x = x + self._drop(self._linear(f"block_{b}/down", y))
         x = self._norm(x, f"block_{b}/norm_2") if post else x
         return x.view(shape[0], shape[1], -1, shape[3]), weights
+
+# %% ../../nbs/hatnet/20_model.ipynb #3611f356
+class HATNetStack(AttentionBlocks):
+    "Many HATNets of one shape. Munsif et al., Adv. Eng. Inform. 2025, doi:10.1016/j.aei.2025.103462, figure of the encoder."
+
+    def __init__(self,
+                 config: HATNetConfig,  # shape of each member
+                 tables: tuple[tuple[int, int], ...],  # (columns, slots) of each table
+                 seeds: list[int],  # one per member
+                 ):
+        self.tables, self.seeds = tuple(tables), list(seeds)
+        super().__init__(config, draw_parameters(parameter_shapes(config, self.tables), self.seeds))
+
+    @property
+    def n_members(self) -> int:  # networks in the stack
+        return len(self.seeds)
+
+    @property
+    def n_parameters(self) -> int:  # of one member
+        return sum(p.numel() for p in self.parameters())//self.n_members
+
+    def embed(self,
+              codes: torch.Tensor,  # (members, columns, rows, slots)
+              table: int,  # which table the codes are of
+              ) -> torch.Tensor:  # (members, rows, tokens, width)
+        "Codes to tokens; the read-out token stands first."
+        members, columns, rows, slots = codes.shape
+        if self.config.single_token:
+            codes = codes.transpose(1, 2).reshape(members, 1, rows, columns*slots)
+        weight, bias = self.weights[f"embed_{table}/weight"], self.weights[f"embed_{table}/bias"]
+        tokens = torch.baddbmm(bias.flatten(0, 1), codes.reshape(-1, rows, codes.shape[-1]), weight.flatten(0, 1))
+        tokens = tokens.view(members, -1, rows, self.config.width).transpose(1, 2)
+        if self.config.single_token:
+            return tokens
+        return torch.cat([self.weights[f"readout_{table}"].expand(members, rows, 1, -1), tokens], 2)
+
+    def forward(self,
+                codes: torch.Tensor,  # (members, columns, rows, slots)
+                table: int = 0,  # which table the codes are of
+                attention: list | None = None,  # gets the weights of each block (members, rows, heads, queries, tokens)
+                ) -> torch.Tensor:  # logit or standardised value (members, rows)
+        "Predict; `attention`, a list, is filled on request."
+        tokens = self.embed(codes, table)
+        for b in range(self.config.n_blocks):
+            tokens, weights = self.block(b, tokens, b == self.config.n_blocks - 1 and not self.config.single_token)
+            if attention is not None:
+                attention.append(weights.detach())
+        pooled = tokens[:, :, 0]  # the read-out token, or the only token
+        for i in range(len(self.config.head)):
+            pooled = self._drop(self._linear(f"head_{table}_{i}", F.layer_norm(pooled, pooled.shape[-1:])).relu())
+        return self._linear(f"head_{table}_{len(self.config.head)}", F.layer_norm(pooled, pooled.shape[-1:])).squeeze(-1)

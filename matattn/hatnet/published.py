@@ -17,7 +17,7 @@ from .stack import StackData, StackTraining, member_loss, member_rows
 from .tables import SynthesisTable, published_split
 from .tokens import TokenEncoder
 
-# %% ../../nbs/hatnet/50_published.ipynb #c6efc4e3
+# %% ../../nbs/hatnet/50_published.ipynb #2420ec87
 class Selection:
     "Best checkpoint and learning-rate plateau of each member, by the loss on given rows."
 
@@ -48,7 +48,7 @@ class Selection:
         tired = self.waited > self.patience
         optimizer.member_lr = self.rate = torch.where(tired, self.factor*self.rate, self.rate)
         self.waited[tired] = 0
-        return False
+        return bool((self.rate < 1e-6).all())  # nothing moves any more: the epochs left would change nothing
 
     @torch.no_grad()
     def restore(self, model: HATNetStack):

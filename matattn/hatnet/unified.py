@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['HATNet']
 
-# %% ../../nbs/hatnet/47_unified.ipynb #ac89ed37
+# %% ../../nbs/hatnet/47_unified.ipynb #57d58a7f
 import numpy as np
 import pandas as pd
 from sklearn.utils.multiclass import type_of_target
 
 from ..core.runtime import MatattnError
 from .crossfit import CrossFit, cross_fit_tables
-from .estimators import Attention, HATNetClassifier, HATNetRegressor, check_conditions, fit_splits
+from .estimators import HATNetClassifier, HATNetRegressor, check_conditions, fit_splits
 
-# %% ../../nbs/hatnet/47_unified.ipynb #ee4ea713
+# %% ../../nbs/hatnet/47_unified.ipynb #f4fb810d
 class HATNet:
     "Several tables through one set of attention blocks. Munsif et al. 2025, doi:10.1016/j.aei.2025.103462."
 
@@ -57,14 +57,6 @@ class HATNet:
         if name not in getattr(self, "estimators_", {}):
             raise MatattnError(f"HATNet: no table '{name}' was learnt; there are: {', '.join(getattr(self, 'estimators_', {})) or 'none'}.")
         return self.estimators_[name]
-
-    def predict(self, name: str, X) -> np.ndarray:  # (rows,)
-        "Class or value of each row of a table."
-        return self[name].predict(X)
-
-    def attention(self, name: str, X) -> Attention:  # weights
-        "Attention weights of each row of a table."
-        return self[name].attention(X)
 
     def cross_fit(self,
                   tables: dict[str, tuple[pd.DataFrame, np.ndarray]],  # name -> (conditions, targets)
