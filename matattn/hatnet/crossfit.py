@@ -15,7 +15,7 @@ import pandas as pd
 from ..core.runtime import TimeBudget
 from .estimators import HATNetClassifier, check_conditions, fit_splits
 
-# %% ../../nbs/hatnet/45_crossfit.ipynb #6589b5b8
+# %% ../../nbs/hatnet/45_crossfit.ipynb #0bfadde4
 @dataclass
 class CrossFit:
     "Out-of-fold predictions of repeated cross-validation."
@@ -58,7 +58,7 @@ def cross_fit(estimator,  # HATNetClassifier or HATNetRegressor; its parameters 
               **options,  # `together`, `progress`, `budget` of `cross_fit_tables`
               ) -> CrossFit:
     "Train all folds together and predict each row by the ensembles that have not seen it."
-    X, y = check_conditions(estimator, X, y)
+    X, y = check_conditions(estimator, X, y, fitting=True)
     task = "classification" if isinstance(estimator, HATNetClassifier) else "regression"
     y = np.unique(y, return_inverse=True)[1] if task == "classification" else np.asarray(y, dtype=float)
     return cross_fit_tables(estimator, [(X, y, task)], [folds], **options)[0]

@@ -169,13 +169,15 @@ class _HATNet(BaseEstimator):
         weights = [w.mean(0) for w in self.fitted_.members(X, attention=True)[1]]
         return Attention(["read-out", *map(str, X.columns)] if not self.single_token else ["all conditions"], weights)
 
-# %% ../../nbs/hatnet/40_estimators.ipynb #d9e1b865
+# %% ../../nbs/hatnet/40_estimators.ipynb #4565f6b7
 def check_conditions(estimator,  # fitted or being fitted
                      X,  # DataFrame or array (rows, columns)
                      y=None,  # targets, when fitting
-                     ):  # DataFrame, or (DataFrame, array) with y
+                     fitting: bool = False,  # learn the columns and check the targets
+                     ):  # DataFrame, or (DataFrame, array) when fitting
     "Check conditions and targets. Raises `MatattnError` (a `ValueError`) naming column and row."
-    fitting = y is not None
+    if fitting and y is None:
+        raise MatattnError(f"{type(estimator).__name__} requires y to be passed, but the target y is None; give one value per row.")
     if not isinstance(X, pd.DataFrame):
         checked = validate_data(estimator, X, *([y] if fitting else []), reset=fitting, dtype=np.float64, **({"y_numeric": isinstance(
             estimator, RegressorMixin)} if fitting else {}))
@@ -216,13 +218,13 @@ class Attention:
         "How the conditions attend to each other in the first block: mean over heads."
         return self.blocks[0].mean(1)[:, 1:, 1:] if len(self.blocks) > 1 else np.empty((len(self.blocks[0]), 0, 0))
 
-# %% ../../nbs/hatnet/40_estimators.ipynb #638dbca0
+# %% ../../nbs/hatnet/40_estimators.ipynb #bcf38a4a
 class HATNetClassifier(ClassifierMixin, _HATNet):
     "Can it grow? Two classes. Munsif et al. 2025, doi:10.1016/j.aei.2025.103462."
 
     def fit(self, X, y):
         "Learn from conditions (rows, columns) and two classes (rows,). Raises `MatattnError` on other than two classes."
-        X, y = check_conditions(self, X, y)
+        X, y = check_conditions(self, X, y, fitting=True)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) != 2:
@@ -237,6 +239,7 @@ class HATNetClassifier(ClassifierMixin, _HATNet):
 
     def predict(self, X) -> np.ndarray:  # (rows,) of `classes_`
         "The likelier class."
+        check_is_fitted(self)
         return self.classes_[(self.predict_proba(X)[:, 1] > 0.5).astype(int)]
 
     def __sklearn_tags__(self):
@@ -250,7 +253,7 @@ class HATNetRegressor(RegressorMixin, _HATNet):
 
     def fit(self, X, y):
         "Learn from conditions (rows, columns) and numbers (rows,)."
-        X, y = check_conditions(self, X, y)
+        X, y = check_conditions(self, X, y, fitting=True)
         return self._fit(X, np.asarray(y, dtype=float), "regression")
 
     def predict(self, X) -> np.ndarray:  # (rows,), unit of the target

@@ -106,7 +106,7 @@ class SearchOptions:
     start_steps: int = 150  # optimiser steps on the start set
     steps: int = 10  # optimiser steps after each choice
 
-# %% ../../nbs/hatnet/82_search.ipynb #54d83ffe
+# %% ../../nbs/hatnet/82_search.ipynb #d521c0e0
 class NetworkSearch:
     "One HATNet per repeat, all trained in lockstep and kept warm from step to step."
 
@@ -142,7 +142,7 @@ class NetworkSearch:
             self._train(rows, (y - self.scale[:, :1])/self.scale[:, 1:], self.options.start_steps if first else self.options.steps)
         self.step += 1
         data = StackData(self.codes[None], torch.zeros(1, self.codes.shape[1]), torch.zeros(len(active), dtype=torch.long), None, self.task)
-        output = stack_predict(self.model, data, cells=3_000_000)[0].astype(float)
+        output = stack_predict(self.model, data, piece=64)[0].astype(float)
         return 1/(1 + np.exp(-output)) if self.task == "classification" else output*self.scale[:, 1:] + self.scale[:, :1]
 
     def _train(self, rows, y, steps):  # rows, y (active, longest)

@@ -139,23 +139,21 @@ class StackTraining:
                     progress=progress)
         return loop.run(model, optimizer, batches, loss, hook)
 
-# %% ../../nbs/hatnet/30_stack.ipynb #7680b0e2
+# %% ../../nbs/hatnet/30_stack.ipynb #478ebaed
 @torch.no_grad()
 def stack_predict(model: HATNetStack,  # trained
                   data: StackData,  # codes and the members' splits
                   table: int = 0,  # which table the codes are of
                   attention: bool = False,  # return the attention weights too
-                  cells: int = 4_000_000,  # members x rows x columns x slots in flight
+                  piece: int = 256,  # rows in flight; more pays on a GPU
                   ) -> tuple[np.ndarray, list[np.ndarray]]:  # outputs (members, rows); weights of each block (members, rows, heads, ...)
     "Outputs of every member for every row."
     model.eval()
-    columns, n, slots = data.codes.shape[1:]
-    piece = max(1, cells//(model.n_members*columns*slots))
-    outputs, weights = [], []
+    n, outputs, weights = data.codes.shape[2], [], []
     for start in range(0, n, piece):
-        rows = torch.arange(start, min(n, start + piece), device=data.codes.device).expand(model.n_members, -1)
+        rows = torch.arange(start, start + piece, device=data.codes.device).clamp(max=n - 1).expand(model.n_members, -1)
         seen = [] if attention else None
         outputs.append(model(data.batch(rows)[0], table, seen).float().cpu().numpy())
         weights.append([w.float().cpu().numpy() for w in seen or []])
-    joined = [np.concatenate(parts, 1) for parts in zip(*weights, strict=True)] if attention else []
-    return np.concatenate(outputs, 1), joined
+    joined = [np.concatenate(parts, 1)[:, :n] for parts in zip(*weights, strict=True)] if attention else []
+    return np.concatenate(outputs, 1)[:, :n], joined

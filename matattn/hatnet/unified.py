@@ -14,7 +14,7 @@ from ..core.runtime import MatattnError
 from .crossfit import CrossFit, cross_fit_tables
 from .estimators import HATNetClassifier, HATNetRegressor, check_conditions, fit_splits
 
-# %% ../../nbs/hatnet/47_unified.ipynb #f4fb810d
+# %% ../../nbs/hatnet/47_unified.ipynb #5b7f3f57
 class HATNet:
     "Several tables through one set of attention blocks. Munsif et al. 2025, doi:10.1016/j.aei.2025.103462."
 
@@ -31,7 +31,7 @@ class HATNet:
         for name, (X, y) in tables.items():
             task = "classification" if type_of_target(y) == "binary" else "regression"
             estimator = (HATNetClassifier if task == "classification" else HATNetRegressor)(**self.options)
-            X, y = check_conditions(estimator, X, y)
+            X, y = check_conditions(estimator, X, y, fitting=True)
             classes, y = np.unique(y, return_inverse=True) if task == "classification" else (None, np.asarray(y, dtype=float))
             checked[name] = (estimator, classes, (X, y, task))
         return checked
