@@ -41,13 +41,15 @@ _STYLE = {
     "figure.dpi": 120, "savefig.dpi": 200, "figure.constrained_layout.use": True, "axes.axisbelow": True, "image.cmap": "cividis",
     "svg.fonttype": "path", "figure.facecolor": "white", "savefig.facecolor": "white"}
 
-# %% ../../nbs/core/50_plots.ipynb #eb299860
+# %% ../../nbs/core/50_plots.ipynb #d1b52823
 @contextlib.contextmanager
 def style() -> Iterator[None]:
     "The project's look, for figures made inside the `with` block; nothing outside changes."
     defaults = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith(("backend", "toolbar", "interactive"))}
     with mpl.rc_context({**defaults, **_STYLE}):
         yield
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)  # a notebook turns it on at its first figure; turned off again, later figures would not show
 
 # %% ../../nbs/core/50_plots.ipynb #5f06ecfa
 def save_figure(fig: Figure,  # finished figure
