@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['SYMBOLS', 'ATOMIC_NUMBERS', 'Report', 'StructureSet', 'read_arrays']
 
-# %% ../../nbs/structures/00_sets.ipynb #ee18043d
+# %% ../../nbs/structures/00_sets.ipynb #6c567e84
 import hashlib
 import json
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
