@@ -73,7 +73,7 @@ _MP36K = DataSet(
              "data/258.cif": "43fe8fee81fc2ce5870b3ed5bde4e2417aa02bff0af4b7a2389c6a6a938c57e4",
              "data/275.cif": "ecdb641bacfd4eb498a351f3d9d96636ce6f8c75faef88c8f6f53b67ec9920e5"})
 
-# %% ../../nbs/structures/60_sources.ipynb #fbd441be
+# %% ../../nbs/structures/60_sources.ipynb #e73a0621
 _ELASTICITY = DataSet(
     name="elasticity", title="Materials Project crystals with elastic moduli", files=(_MEGNET,),
     license=_MP_LICENSE, doi="10.1038/sdata.2015.9", rows=3_191,
@@ -87,7 +87,8 @@ _ELASTICITY = DataSet(
     note=f"github.com/kdmsit/MEGNet, commit {_MEGNET_COMMIT}, data_elasticity/: <number>.cif and id_prop.csv (number, K, G, Poisson "
          f"ratio).",
     prepared=DataFile("elasticity/elasticity.npz", (), "d2e1d24f69387fb5661f1b878ca7cc8adaafa04c35ffffd72b6fd3f01824bd80", 421_953),
-    prepared_rows=3_191)
+    prepared_rows=3_191,
+    content="b56ff10239c39aea263e12228aad84bf34d9382af270d1b435baec229d50cbc4")
 
 _MP2018 = DataSet(
     name="mp2018", title="Materials Project 2018.6.1 (the MEGNet set)",
@@ -127,7 +128,7 @@ _JARVIS = DataSet(
          "in two public "
          "repositories; its bytes have not been seen here.")
 
-# %% ../../nbs/structures/60_sources.ipynb #5febcb5d
+# %% ../../nbs/structures/60_sources.ipynb #de90bb30
 _EV_ATOM, _DIMENSIONLESS = "eV/atom", "1"
 _HOIP = DataSet(
     name="hoip", title="Hybrid organic-inorganic perovskites of Kim et al.",
@@ -150,6 +151,7 @@ _HOIP = DataSet(
     note="github.com/ngs00/mml, commit 9f98fc4, mml/datasets/hoip/perov (<number>).cif; all properties are comments at the end of the CIF.",
     prepared=DataFile("hoip/hoip.npz", (), "3cee423cd599cc8498eb1593e767cd6fef4dfb2f6842280be57c91ba5e53b404", 588_545),
     prepared_rows=1_346,
+    content="88427c352fa540e9b1ec1892bf80b4cd342b55fa1f94e1ed2ba1a2c446299073",
     members={"mml/datasets/hoip/perov (1006).cif": "b8765a0138342418c5cb59eb7fb73b2f912b09e0342fc34a083ed9649d314c6e",
              "mml/datasets/hoip/perov (489).cif": "4b628d49b5cdcab92ad827c1447acac8d22a86226a3df7dea3b67649d9ff8857",
              "mml/datasets/hoip/perov (77).cif": "ed42942e6ff9e8ca52a47d1708e0ca88db5df1d7eeaa85a4fe34476fc80e7a55"})
@@ -175,9 +177,10 @@ _CASTELLI = DataSet(
          "cmr.fysik.dtu.dk/cubic_perovskites.",
     prepared=DataFile("cmr_perovskites/cmr_perovskites.npz", (), "e138a2fa1ae887303bcfc104cd9ee2a33678bf17a1dc96a927680f723adf8501",
                       1_631_368),
-    prepared_rows=18_928)
+    prepared_rows=18_928,
+    content="10190a8d26cb3fc81555d1c75440cb1308a4e399b6765cdb014828be3b6bc9ce")
 
-# %% ../../nbs/structures/60_sources.ipynb #c64d88de
+# %% ../../nbs/structures/60_sources.ipynb #bd7e8198
 _SCANN = "https://raw.githubusercontent.com/sinhvt3421/scann--material"
 _SCANN_CITATION = ("T.-S. Vu, M.-Q. Ha, D.-N. Nguyen, V.-C. Nguyen, Y. Abe, T. Tran, H. Tran, H. Kino, T. Miyake, K. Tsuda, H.-C. Dam: "
                    "Towards "
@@ -195,6 +198,7 @@ _FULLERENE = DataSet(
                     "6a3f8788ce09f7ed118df6d0a4dc4342eb35feec681de44d98e42e00cf4862a4", 3_623_336),),
     license="MIT", citation=_SCANN_CITATION, doi="10.1038/s41524-023-01163-9", rows=1_000, columns=_ORBITALS,
     units=dict.fromkeys(_ORBITALS, "eV"), defects=_MD_DEFECTS, splits="None for these frames alone; see fullerene_md_all.",
+    content="dd6c11eab286803a0a3d4bf9f817df89aea7867778b60543ce86cbe5b52ecff2",
     note="Comment lines hold HOMO, LUMO and total energy. A third of the published set; C70 and C72 are at Zenodo (fullerene_md_all).")
 
 _FULLERENE_ALL = DataSet(
@@ -228,7 +232,7 @@ _PT_GRAPHENE = DataSet(
          "right "
          "archive from zenodo.org/record/8435481 by hand. Comment lines hold total and reference energy.")
 
-# %% ../../nbs/structures/60_sources.ipynb #3d9ab02a
+# %% ../../nbs/structures/60_sources.ipynb #46843482
 _MOLECULES = {
     "C60_opt": ("daf66f4fbac92246174fe3ecb7dcc71ff08d9a892d12fe8e21a8a2d9d133d773", 2379),
     "C6H11OH-2": ("77a082fb0a36b6a93c1a97f72039a52d3589e2ee899b817bf0499935acf1fc15", 418),
@@ -245,7 +249,7 @@ _SCANN_MOLECULES = DataSet(
                 for stem, known in _MOLECULES.items()),
     license="MIT", citation=_SCANN_CITATION, doi="10.1038/s41524-023-01163-9", rows=8, columns={},
     defects="Geometries only. The comment line of C72 holds HOMO, LUMO and total energy in eV, the others none.",
-    splits="None: these are examples.",
+    splits="None: these are examples.", content="cb11ef9adf0e59098eb55592293e9cc603aa42196fa9322df8de347f9e1442ca",
     note="Cyclohexanol, dimethyl fumarate, dimethylbutadiene, methyl acrylate, thymine, C60, C70, C72.")
 
 STRUCTURES = (_QM9, _MP36K, _MP2018, _ELASTICITY, _HOIP, _CASTELLI, _JARVIS, _FULLERENE, _FULLERENE_ALL, _SMFE12, _PT_GRAPHENE,
