@@ -18,23 +18,23 @@ from pathlib import Path, PurePosixPath
 
 from ..core.runtime import MatattnError
 
-# %% ../../nbs/structures/50_archives.ipynb #099ffa21
+# %% ../../nbs/structures/50_archives.ipynb #710a1185
 def _inside(name: str,  # of an entry, as the archive gives it
             archive: Path,
             ) -> PurePosixPath:  # below the folder
     "The entry's place below the folder. Raises `MatattnError` for one outside."
     place = PurePosixPath(name.replace("\\", "/"))
-    if place.is_absolute() or ".." in place.parts or ":" in name.partition("/")[0] or "\0" in name:
+    if place.is_absolute() or ".." in place.parts or ":" in name.partition("/")[0] or "\0" in name or not name:
         raise MatattnError(f"{archive}: the entry {name!r} points outside the folder; do not trust this archive, or pack it anew.")
     return place
 
-# %% ../../nbs/structures/50_archives.ipynb #e6892de7
+# %% ../../nbs/structures/50_archives.ipynb #1344c3f9
 def _zip_entries(archive: Path) -> Iterator[tuple]:  # name, kind ("file", "folder" or another word), bytes that it claims, how to open it
     "The entries of a .zip."
     with zipfile.ZipFile(archive) as file:
         for entry in file.infolist():
             mode = stat.S_IFMT(entry.external_attr >> 16)
-            kind = "folder" if entry.is_dir() else "file" if mode in (0, stat.S_IFREG) else "link or device"
+            kind = "folder" if entry.filename.endswith("/") else "file" if mode in (0, stat.S_IFREG) else "link or device"
             yield entry.filename, kind, entry.file_size, lambda entry=entry: file.open(entry)
 
 
