@@ -102,7 +102,7 @@ def _close_atoms(s: StructureSet,
                             "or give lengths in Å.")
     return problems
 
-# %% ../../nbs/structures/15_checks.ipynb #d4c39af6
+# %% ../../nbs/structures/15_checks.ipynb #a7c99630
 def _problems(s: StructureSet, closest: float) -> dict[int, str]:
     "What is wrong with each structure that cannot be right."
     found = (_cell_problems(s) if s.periodic else {}) | _atom_problems(s)
@@ -127,6 +127,8 @@ def check_structures(structures: StructureSet,  # molecules or crystals
         return s
     if on_error == "raise":
         raise MatattnError(found[min(found)])
+    if len(found) == len(s):
+        raise MatattnError(f"none of the {len(s)} structures is usable; the first: {found[0]}")
     kept = s[np.setdiff1d(np.arange(len(s)), list(found))]
     before = s.report.skipped if s.report else ()
     left_out = tuple((str(s.ids[row]), found[row].removeprefix(f"{_place(s, row)}: ")) for row in sorted(found))

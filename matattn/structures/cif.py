@@ -96,7 +96,7 @@ def _sites(block: gemmi.cif.Block, where: str) -> tuple[np.ndarray, np.ndarray]:
                                "so that every site is full.")
     return np.array(numbers), fractions
 
-# %% ../../nbs/structures/20_cif.ipynb #3daaf17e
+# %% ../../nbs/structures/20_cif.ipynb #d8d08326
 _OPERATION_TAGS = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz")
 _GROUP_TAGS = ("_symmetry_space_group_name_Hall", "_space_group_name_Hall", "_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt",
                "_symmetry_Int_Tables_number", "_space_group_IT_number")
@@ -125,6 +125,8 @@ def _operations(block: gemmi.cif.Block, where: str) -> list:  # of gemmi.Op
     try:
         for tag in _OPERATION_TAGS:
             if words := [gemmi.cif.as_string(text) for text in block.find_values(tag)]:
+                if len(words) > 192:
+                    raise ValueError(f"{len(words)} operations; no space group has more than 192")
                 return [gemmi.Op(word := text) for text in words]
         word = next((gemmi.cif.as_string(text) for tag in _GROUP_TAGS if (text := block.find_value(tag)) and text not in ("?", ".")), "1")
         alpha, gamma = (gemmi.cif.as_number(block.find_value(f"_cell_angle_{angle}")) for angle in ("alpha", "gamma"))

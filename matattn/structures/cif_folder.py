@@ -50,7 +50,7 @@ def _read_table(path: Path, where: str, targets: list[str]) -> dict[str, list[fl
             raise MatattnError(f"{where}, line {number}: the target of '{key}' is infinite; correct it, or write nan where it is missing.")
     return table
 
-# %% ../../nbs/structures/22_cif_folder.ipynb #af487c8b
+# %% ../../nbs/structures/22_cif_folder.ipynb #bb0c45cf
 def _matched(files: dict[str, Path], table: dict, place: str, table_name: str, skip: bool) -> tuple[list[Path], list[tuple[str, str]]]:
     "Files in the order of the table, and what has no partner. Raises `MatattnError` unless `skip`."
     lonely = [(key, f"{table_name} has this id, but there is no {key}.cif; add the file or remove the line.")
@@ -78,6 +78,8 @@ def read_cif_folder(path: str | Path,  # folder, .zip or .tar with a CIF for eac
     "Read the layout of CGCNN and ct-UAE. Raises `MatattnError` naming file, structure and remedy."
     place = Path(path).name
     targets, units = ([value] if isinstance(value, str) else list(value) for value in (target, unit))
+    if len(units) not in (1, len(targets)):
+        raise MatattnError(f"{place}: {len(units)} units for {len(targets)} targets; give one for each.")
     with open_folder(path) as folder:
         files = [file for file in folder.iterdir() if file.suffix.lower() == ".cif"]
         files = {file.stem: file for file in sorted(files, key=lambda file: natural_key(file.name))}
@@ -87,12 +89,14 @@ def read_cif_folder(path: str | Path,  # folder, .zip or .tar with a CIF for eac
         if id_prop is not None:
             table = _read_table(folder/id_prop, f"{place}/{id_prop}", targets)
             chosen, lonely = _matched(files, table, place, id_prop, on_error == "skip")
+            if not chosen:
+                raise MatattnError(f"{place}: no id of {id_prop} has a CIF; the ids must be the names of the files without .cif.")
         read = functools.partial(read_file, place=place, single=True)
         found = read_parallel(chosen, read, jobs, progress, on_error, name=place, fractional=True)
     if table is not None:
         columns = np.array([table[key] for key in found.ids])
         found.targets = {name: columns[:, k].copy() for k, name in enumerate(targets)}
-        found.units = dict(zip(targets, units*len(targets) if len(units) == 1 else units))
+        found.units = dict(zip(targets, units*len(targets)))
     found.report = Report(len(found), tuple(lonely) + found.report.skipped)
     return check_structures(found, on_error, min_distance)
 
