@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Batch', 'GraphStore']
 
-# %% ../../nbs/graphs/40_store.ipynb #701c2b3f
+# %% ../../nbs/graphs/40_store.ipynb #9b6e6182
 import warnings
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from ..core.arrays import offsets_of
 from ..core.runtime import MatattnError, pick_device
 from .edges import blocks, degrees, reverse_edges
-from .runs import Runs, copied, shifted, to_device
+from .runs import Column, Runs, copied, gathered_atoms, gathered_edges, shifted, to_device
 from .sets import GraphSet
 
 # %% ../../nbs/graphs/40_store.ipynb #6515d944
@@ -87,14 +87,16 @@ def _pin_memory(batch: Batch) -> Batch:
 
 Batch.to, Batch.pin_memory = _to, _pin_memory
 
-# %% ../../nbs/graphs/40_store.ipynb #a7dcc35d
+# %% ../../nbs/graphs/40_store.ipynb #2a254bbb
 class GraphStore:
     "The graphs of a data set as flat tensors; make it with `GraphStore.from_graphs` or `GraphStore.open`."
 
     def __init__(self,
                  graphs: GraphSet,  # the ids, counts and names come from here
-                 tensors: dict[str, torch.Tensor],  # name -> flat tensor on the device
-                 features: dict[str, torch.Tensor],  # edge features
+                 columns: dict[str, Column],  # name -> flat tensor on the device, one row an atom or edge
+                 features: dict[str, Column],  # edge features
+                 rows: dict[str, torch.Tensor],  # "targets" (M, k) and "cell" (M, 3, 3), one row a structure
+                 n_pairs: np.ndarray | None,  # (M,) pairs of edges in the line graph of each structure
                  device: torch.device,  # of the tensors
                  pin: bool,  # make batches in page-locked memory
                  backtracking: bool | None,  # of the line graph; None: no line graph
@@ -103,9 +105,9 @@ class GraphStore:
         self.target_names = tuple(graphs.targets)
         self.n_atoms, self.n_edges = graphs.n_atoms.astype(np.int64), graphs.n_edges.astype(np.int64)
         self.atom_offsets, self.edge_offsets = offsets_of(self.n_atoms), offsets_of(self.n_edges)
-        self.tensors, self.features, self.device, self.backtracking = tensors, features, device, backtracking
+        self.columns, self.features, self.rows, self.n_pairs = columns, features, rows, n_pairs
+        self.device, self.backtracking = device, backtracking
         self.pin = pin and device.type == "cpu" and torch.cuda.is_available()
-        self.n_pairs = tensors.pop("n_pairs").numpy() if "n_pairs" in tensors else None
 
     def __len__(self) -> int:
         return len(self.n_atoms)
@@ -117,9 +119,10 @@ class GraphStore:
     @property
     def n_bytes(self) -> int:
         "Memory of the tensors."
-        return sum(tensor.nbytes for tensor in [*self.tensors.values(), *self.features.values()])
+        flat = [*self.columns.values(), *self.features.values()]
+        return sum(tensor.nbytes for tensor in [*(column.tensor for column in flat), *self.rows.values()])
 
-# %% ../../nbs/graphs/40_store.ipynb #08ac3007
+# %% ../../nbs/graphs/40_store.ipynb #b25b608f
 def _tensor(values: np.ndarray,
             device: torch.device,
             dtype: torch.dtype | None = None,  # None: as it is
@@ -128,22 +131,30 @@ def _tensor(values: np.ndarray,
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensor = torch.from_numpy(np.asarray(values))
-    return tensor.to(device=device, dtype=dtype)
+    return tensor.to(device=device, dtype=dtype).contiguous()
 
 
-def _pair_tensors(graphs: GraphSet,
-                  reverse: np.ndarray | None,  # (E,) int64; given: leave out the way back
-                  ) -> dict[str, np.ndarray]:
-    "What a batch needs to know of the line graph: neighbours of each atom, pairs of each structure."
+def _small(values: np.ndarray,  # (E,) atom numbers within the structure
+           graphs: GraphSet,
+           ) -> np.ndarray:
+    "In as few bytes as the largest structure allows; a mapped array stays as it is."
+    most = graphs.n_atoms.max(initial=0)
+    return values if isinstance(values, np.memmap) or most > 2**15 else values.astype(np.uint8 if most <= 2**8 else np.int16)
+
+
+def _pair_counts(graphs: GraphSet,
+                 reverse: np.ndarray | None,  # (E,) int64; given: leave out the way back
+                 ) -> tuple[np.ndarray, np.ndarray]:  # (N,) neighbours of each atom, (M,) pairs of each structure
+    "What a batch needs to know of the line graph."
     degree, n_pairs = degrees(graphs), np.zeros(len(graphs), dtype=np.int64)
     for low, high in blocks(graphs.edge_offsets):
         edges = slice(graphs.edge_offsets[low], graphs.edge_offsets[high])
         structure = np.repeat(np.arange(low, high), graphs.n_edges[low:high])
         meet = degree[graphs.neighbour[edges] + graphs.atom_offsets[structure]] - (0 if reverse is None else reverse[edges] >= 0)
         n_pairs[low:high] = np.bincount(structure - low, weights=meet, minlength=high - low)
-    return {"degree": degree.astype(np.int32), "n_pairs": n_pairs}
+    return degree.astype(np.int32), n_pairs
 
-# %% ../../nbs/graphs/40_store.ipynb #107ca1d4
+# %% ../../nbs/graphs/40_store.ipynb #6fcd5312
 def _from_graphs(graphs: GraphSet,  # of one data set
                  device: str = "cpu",  # "auto", "cpu", "cuda", ...
                  dtype: torch.dtype = torch.float32,  # of distances, features and targets
@@ -161,19 +172,21 @@ def _from_graphs(graphs: GraphSet,  # of one data set
         raise MatattnError(f"{place}: the graphs and '{structures.name}' do not hold the same structures; "
                            "give those the graphs were made from.")
     back = reverse_edges(graphs) if reverse or (pairs and not backtracking) else None
-    whole = {name: getattr(graphs, name) for name in ("numbers", "neighbour", "centre", "image")}
+    columns = {"numbers": graphs.numbers, "neighbour": _small(graphs.neighbour, graphs), "centre": _small(graphs.centre, graphs),
+               "image": graphs.image}
     if back is not None:
-        whole["reverse"] = np.where(back < 0, -1, back - np.repeat(graphs.edge_offsets[:-1], graphs.n_edges)).astype(np.int32)
-    real = {"distance": graphs.distance, "targets": np.array([*graphs.targets.values()]).reshape(-1, len(graphs)).T}
+        columns["reverse"] = np.where(back < 0, -1, back - np.repeat(graphs.edge_offsets[:-1], graphs.n_edges)).astype(np.int32)
+    degree, n_pairs = _pair_counts(graphs, None if backtracking else back) if pairs else (None, None)
+    columns |= {"degree": degree} if pairs else {}
+    real, rows = {"distance": graphs.distance}, {"targets": np.array([*graphs.targets.values()]).reshape(-1, len(graphs)).T}
     if structures is not None:
-        real |= {"positions": structures.positions()} | ({"cell": structures.cell} if structures.periodic else {})
-    tensors = {name: _tensor(values, where) for name, values in whole.items()}
-    tensors |= {name: _tensor(values, where, dtype) for name, values in real.items()}
-    if pairs:
-        extra = _pair_tensors(graphs, None if backtracking else back)
-        tensors |= {"degree": _tensor(extra["degree"], where), "n_pairs": torch.from_numpy(extra["n_pairs"])}
-    features = {name: _tensor(values, where, dtype) for name, values in graphs.features.items()}
-    return GraphStore(graphs, tensors, features, where, pin, backtracking if pairs else None)
+        real |= {"positions": structures.positions()}
+        rows |= {"cell": structures.cell} if structures.periodic else {}
+    flat = {name: Column(_tensor(values, where)) for name, values in columns.items()}
+    flat |= {name: Column(_tensor(values, where, dtype)) for name, values in real.items()}
+    features = {name: Column(_tensor(values, where, dtype)) for name, values in graphs.features.items()}
+    rows = {name: _tensor(values, where, dtype) for name, values in rows.items()}
+    return GraphStore(graphs, flat, features, rows, n_pairs, where, pin, backtracking if pairs else None)
 
 
 def _open(path: str | Path,  # as written by `GraphSet.save`; a folder is mapped, not read
@@ -185,13 +198,13 @@ def _open(path: str | Path,  # as written by `GraphSet.save`; a folder is mapped
 
 GraphStore.from_graphs, GraphStore.open = staticmethod(_from_graphs), staticmethod(_open)
 
-# %% ../../nbs/graphs/40_store.ipynb #7d46b529
+# %% ../../nbs/graphs/40_store.ipynb #6dc0ece2
 def _chosen(store: GraphStore,
             indices,  # whole numbers or a mask
             ) -> np.ndarray:  # (b,) int64
     "The graphs asked for, checked."
     place = store.name or "GraphStore"
-    chosen = np.atleast_1d(indices.cpu().numpy() if isinstance(indices, torch.Tensor) else np.asarray(indices))
+    chosen = indices.cpu().numpy() if isinstance(indices, torch.Tensor) else np.asarray(indices)
     if chosen.size == 0:
         raise MatattnError(f"{place}: a batch needs at least one graph; give their numbers.")
     if chosen.dtype == bool and len(chosen) == len(store):
@@ -199,10 +212,11 @@ def _chosen(store: GraphStore,
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
         raise MatattnError(f"{place}: graphs are chosen by whole numbers or a mask of {len(store)}, not by {chosen.dtype} of shape "
                            f"{chosen.shape}; give their numbers.")
-    if chosen.size and (chosen.min() < 0 or chosen.max() >= len(store)):
-        raise MatattnError(f"{place}: there is no graph {chosen.min() if chosen.min() < 0 else chosen.max()}; "
-                           f"choose from 0 to {len(store) - 1}.")
-    return chosen.astype(np.int64, copy=False)
+    chosen = chosen.astype(np.int64, copy=False)
+    if chosen.view(np.uint64).max(initial=0) >= len(store):
+        wrong = chosen[(chosen < 0) | (chosen >= len(store))][0]
+        raise MatattnError(f"{place}: there is no graph {wrong}; choose from 0 to {len(store) - 1}.")
+    return chosen
 
 
 def _runs(store: GraphStore,
@@ -228,7 +242,7 @@ def _rows(values: torch.Tensor,  # (M, ...) one row a structure
     rows = values.index_select(0, chosen)
     return rows if ghost is None else torch.cat([rows, ghost.to(rows).expand(1, *rows.shape[1:])])
 
-# %% ../../nbs/graphs/40_store.ipynb #069a7160
+# %% ../../nbs/graphs/40_store.ipynb #2b86c14d
 def _batch(store: GraphStore,
            indices,  # numbers of the graphs, in any order, repeats allowed; on the host, or the device is waited for
            pad_to: tuple[int, ...] | None = None,  # atoms, edges (and pairs) to fill up to with a ghost graph; None: no ghost
@@ -237,23 +251,21 @@ def _batch(store: GraphStore,
     "The chosen graphs as one batch. Raises `MatattnError` for numbers out of range or when the batch does not fit `pad_to`."
     chosen = _chosen(store, indices)
     atoms, edges = _runs(store, chosen, pad_to, compiled)
-    tensors, picked = store.tensors, to_device(chosen, store.device)
-    edge_index = torch.empty((2, edges.size), dtype=torch.int64, device=store.device, pin_memory=store.pin)
-    for end, out in zip(("neighbour", "centre"), edge_index, strict=True):
-        shifted(edges, tensors[end], atoms, fill=atoms.total, out=out)
+    columns, picked = store.columns, to_device(chosen, store.device)
+    numbers, owner = gathered_atoms(atoms, columns["numbers"])
+    edge_index, distance, image = gathered_edges(edges, atoms, columns)
     batch = Batch(
-        numbers=shifted(atoms, tensors["numbers"]), batch=atoms.owner, ptr=atoms.ptr, edge_index=edge_index, edge_ptr=edges.ptr,
-        distance=copied(edges, tensors["distance"], 1), image=copied(edges, tensors["image"]),
+        numbers=numbers, batch=owner, edge_index=edge_index, distance=distance, image=image, ptr=atoms.ptr, edge_ptr=edges.ptr,
         ids=store.ids[chosen], indices=torch.from_numpy(chosen),
-        targets=_rows(tensors["targets"], picked, torch.tensor(torch.nan) if pad_to else None),
+        targets=_rows(store.rows["targets"], picked, torch.tensor(torch.nan) if pad_to else None),
         n_graphs=len(chosen) + (pad_to is not None), n_real=len(chosen),
         features={name: copied(edges, values) for name, values in store.features.items()})
-    if "reverse" in tensors:
-        batch.reverse = shifted(edges, tensors["reverse"], edges, fill=-1)
-    if "positions" in tensors:
-        batch.positions = copied(atoms, tensors["positions"])
-    if "cell" in tensors:
-        batch.cell = _rows(tensors["cell"], picked, torch.eye(3) if pad_to else None)
+    if "reverse" in columns:
+        batch.reverse = shifted(edges, columns["reverse"], edges, fill=-1)
+    if "positions" in columns:
+        batch.positions = copied(atoms, columns["positions"])
+    if "cell" in store.rows:
+        batch.cell = _rows(store.rows["cell"], picked, torch.eye(3) if pad_to else None)
     if store.n_pairs is not None:
         _add_pairs(store, batch, atoms, edges, chosen, pad_to[2] if pad_to and len(pad_to) > 2 else None)
     return batch
@@ -261,7 +273,7 @@ def _batch(store: GraphStore,
 
 GraphStore.batch = _batch
 
-# %% ../../nbs/graphs/40_store.ipynb #2b8100b7
+# %% ../../nbs/graphs/40_store.ipynb #931c3fc3
 def _add_pairs(store: GraphStore,
                batch: Batch,  # gets the pairs
                atoms: Runs,  # of the batch
@@ -274,8 +286,8 @@ def _add_pairs(store: GraphStore,
     size = total if size is None else size
     if size < total or (size > total and edges.size == edges.total):
         raise MatattnError(f"{store.name or 'GraphStore'}: a batch of {edges.total} edges and {total} pairs does not fit into "
-                           f"{edges.size} edges and {size} pairs; give room for at least {total} pairs and {edges.total + 1} edges in pad_to.")
-    degree = copied(atoms, store.tensors["degree"])[:atoms.total].long()
+                           f"{edges.size} edges and {size} pairs; give room for at least {total} pairs and {edges.total + 1} edges.")
+    degree = copied(atoms, store.columns["degree"])[:atoms.total].long()
     middle = batch.edge_index[0, :edges.total]
     counts = degree[middle] - (0 if store.backtracking else (batch.reverse[:edges.total] >= 0).long())
     target = torch.repeat_interleave(counts, output_size=total)
