@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['MP_UNITS', 'JARVIS_UNITS', 'read_mp_json', 'read_jarvis', 'read_matbench']
 
-# %% ../../nbs/structures/45_json.ipynb #343fd22c
+# %% ../../nbs/structures/45_json.ipynb #d5764a79
 import operator
 from pathlib import Path
 
 import numpy as np
 
 from ..core.runtime import MatattnError
+from .checks import check_structures
 from .reading import Parsed, read_parallel
 from .sets import StructureSet
 from .streams import JsonStream, elements, members, next_value, open_json
@@ -55,7 +56,7 @@ def _jarvis(atoms: dict,  # of jarvis-tools' Atoms.to_dict
         raise MatattnError(f"{where}: the cell has no volume; correct the record or leave it out with on_error='skip'.")
     return np.array([_number_of(symbol, where) for symbol in symbols]), np.linalg.solve(cell.T, coords.T).T if cartesian else coords, cell
 
-# %% ../../nbs/structures/45_json.ipynb #4979a2a7
+# %% ../../nbs/structures/45_json.ipynb #931b4494
 def _targets(record: dict, names: dict[str, str], where: str) -> dict[str, float]:
     "The targets of a record; null, na and what is not there are nan. Raises `MatattnError` for a text that is no number."
     values = {}
@@ -107,16 +108,19 @@ def _item(record, number: int, path: Path, keys: tuple[str, ...], structure: str
     return name or f"record {number}", content, targets, where
 
 
-def _read(items: list[tuple], path: Path, name: str, names: dict[str, str], **options) -> StructureSet:
+def _read(items: list[tuple], path: Path, name: str, names: dict[str, str], min_distance: float, on_error: str, **options) -> StructureSet:
     "The set of the items. Raises `MatattnError`, also for a target that no record has."
-    found = read_parallel(items, _parsed, label=operator.itemgetter(0), name=name or path.name, units=names, fractional=True, **options)
+    found = read_parallel(items, _parsed, label=operator.itemgetter(0), name=path.name, units=names, fractional=True, on_error=on_error,
+                          **options)
+    # NOTE[DIFF] left-handed cells, which pymatgen and JARVIS write now and then, are turned into right-handed ones
+    found = check_structures(found, on_error, min_distance, fix=True)
     found.name = name
     empty = [target for target, values in found.targets.items() if np.isnan(values).all()]
     if empty:
         raise MatattnError(f"{path}: no record has a number for '{empty[0]}'; name other targets.")
     return found
 
-# %% ../../nbs/structures/45_json.ipynb #437ee336
+# %% ../../nbs/structures/45_json.ipynb #9672f322
 MP_UNITS = {"formation_energy_per_atom": "eV/atom", "band_gap": "eV"}
 JARVIS_UNITS = {"formation_energy_peratom": "eV/atom", "optb88vdw_bandgap": "eV", "mbj_bandgap": "eV", "ehull": "eV/atom"}
 
@@ -141,26 +145,28 @@ def _records(path: Path, keys: tuple[str, ...], structure: str, names: dict[str,
 def read_mp_json(path: str | Path,  # mp.2018.6.1.json of MEGNet, or its .zip
                  targets: dict[str, str] = MP_UNITS,  # key of a record -> unit
                  on_error: str = "raise",  # or "skip": leave bad records out and list them in `.report`
+                 min_distance: float = .3,  # Å; closer atoms are refused, 0: not looked for
                  jobs: int | None = None,  # processes, see `read_parallel`
                  progress: bool | None = None,  # progress bar; None: on a terminal only
                  name: str = "",  # of the data set
                  ) -> StructureSet:  # in the file's order; ids are the material_id
     "Read a list of records with `structure` as CIF text or pymatgen dictionary. Raises `MatattnError` naming file and record."
     items = _records(Path(path), ("material_id", "id"), "structure", targets, progress)
-    return _read(items, Path(path), name, targets, on_error=on_error, jobs=jobs, progress=progress)
+    return _read(items, Path(path), name, targets, min_distance, on_error, jobs=jobs, progress=progress)
 
 
 def read_jarvis(path: str | Path,  # jdft_3d-*.json of JARVIS, or its .zip
                 targets: dict[str, str] = JARVIS_UNITS,  # key of a record -> unit
                 on_error: str = "raise",  # or "skip": leave bad records out and list them in `.report`
+                min_distance: float = .3,  # Å; closer atoms are refused, 0: not looked for
                 progress: bool | None = None,  # progress bar; None: on a terminal only
                 name: str = "",  # of the data set
                 ) -> StructureSet:  # in the file's order; ids are the jid
     "Read a list of records with `atoms` as JARVIS keeps them. Raises `MatattnError` naming file and record."
     items = _records(Path(path), ("jid", "id", "material_id"), "atoms", targets, progress)
-    return _read(items, Path(path), name, targets, on_error=on_error, jobs=1, progress=progress)
+    return _read(items, Path(path), name, targets, min_distance, on_error, jobs=1, progress=progress)
 
-# %% ../../nbs/structures/45_json.ipynb #c351dc36
+# %% ../../nbs/structures/45_json.ipynb #69f8e222
 def _matbench_rows(path: Path,
                    progress: bool | None,
                    ) -> tuple[list, dict]:  # (arrays or message, other cells, place of the structure) of each row; the other members
@@ -195,6 +201,7 @@ def _matbench_rows(path: Path,
 def read_matbench(path: str | Path,  # matbench_*.json.gz
                   units: dict[str, str] | None = None,  # column -> unit
                   on_error: str = "raise",  # or "skip": leave bad rows out and list them in `.report`
+                  min_distance: float = .3,  # Å; closer atoms are refused, 0: not looked for
                   progress: bool | None = None,  # progress bar; None: on a terminal only
                   name: str = "",  # of the data set
                   ) -> StructureSet:  # in the file's order; ids are the index, targets the other columns
@@ -215,4 +222,4 @@ def read_matbench(path: str | Path,  # matbench_*.json.gz
         except MatattnError as error:
             content = content if isinstance(content, MatattnError) else error
         items.append((str(key), content, targets, where))
-    return _read(items, path, name, units or {}, on_error=on_error, jobs=1, progress=progress)
+    return _read(items, path, name, units or {}, min_distance, on_error, jobs=1, progress=progress)

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['read_xyz']
 
-# %% ../../nbs/structures/30_xyz.ipynb #d5a5d37a
+# %% ../../nbs/structures/30_xyz.ipynb #71b2d5d5
+import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from ..core.arrays import offsets_of, ragged_rows
 from ..core.runtime import MatattnError
+from .checks import check_structures
 from .sets import Report, StructureSet
 from .tables import Lines, atom_table, read_text
 
@@ -185,7 +187,7 @@ def _kinds(cell: np.ndarray, pairs: list[dict[str, str]], faults: dict[int, str]
             faults[frame] = "comment line: one frame has a Lattice and another has none; read crystals and molecules as two files."
     return None if isolated[sound[0]] else np.where(np.isnan(cell), np.eye(3), cell)
 
-# %% ../../nbs/structures/30_xyz.ipynb #b21e2248
+# %% ../../nbs/structures/30_xyz.ipynb #dfaba625
 def _is_extended(comments: list[bytes], names: Sequence[str] | None) -> bool:
     "Whether the comment lines hold pairs."
     if any(re.search(rb"(?i)(?:^|\s)(lattice|properties)\s*=", comment) for comment in comments):
@@ -207,7 +209,12 @@ def _columns_of(comments: list[bytes],  # of the frames
     return {}, {"comment": np.array([comment.decode("utf8", "replace").strip() for comment in comments], dtype=str)}, plain
 
 
-def _read_file(path: Path, names: Sequence[str] | None, units: dict[str, str], skip: bool) -> StructureSet:
+def _read_file(path: Path,
+               names: Sequence[str] | None,  # targets
+               units: dict[str, str],
+               skip: bool,  # leave bad frames out
+               check: Callable,  # the check of the structures
+               ) -> StructureSet:
     "The frames of a file. Raises `MatattnError` for the first bad frame, or, with `skip`, when none is left."
     lines = Lines(read_text(path))
     starts, counts, faults = _scan(lines)
@@ -225,12 +232,13 @@ def _read_file(path: Path, names: Sequence[str] | None, units: dict[str, str], s
     kept = np.setdiff1d(np.arange(len(starts)), list(faults))
     if not len(kept):
         raise MatattnError(f"{path}: it holds no frame that can be read{f' ({skipped[0][1]})' if skipped else ''}; check the file.")
-    everything = StructureSet(numbers, coords, counts, cell, ids, targets, {name: units.get(name, "") for name in targets}, extras=extras)
+    everything = StructureSet(numbers, coords, counts, cell, ids, targets, {name: units.get(name, "") for name in targets}, name=str(path),
+                              extras=extras)
     chosen = everything[kept] if skipped else everything
     chosen.report = Report(len(chosen), skipped)
-    return chosen
+    return check(chosen)
 
-# %% ../../nbs/structures/30_xyz.ipynb #0643d92b
+# %% ../../nbs/structures/30_xyz.ipynb #911568b1
 def _files(path: str | Path | Iterable) -> list[Path]:
     "The files meant. Raises `MatattnError` when there is none."
     if not isinstance(path, (str, Path)):
@@ -249,14 +257,17 @@ def read_xyz(path: str | Path | Iterable,  # a file, a folder of .xyz files or a
              units: dict[str, str] | None = None,  # target -> unit
              name: str = "",  # of the data set
              on_error: str = "raise",  # or "skip": leave bad frames out and list them in `.report`
+             min_distance: float = .3,  # Å; closer atoms are refused, 0: not looked for
+             fix: bool = False,  # swap two vectors of left-handed cells instead of refusing them
              ) -> StructureSet:  # the frames in order; ids are file/frame, or the key `id`
     "Read xyz or extended xyz. Raises `MatattnError` naming file, frame and line."
     if on_error not in ("raise", "skip"):
         raise MatattnError(f"on_error='{on_error}' is not known; use 'raise' or 'skip'.")
     parts, skipped = [], []
+    check = functools.partial(check_structures, on_error=on_error, min_distance=min_distance, fix=fix)
     for file in _files(path):
         try:
-            parts.append(_read_file(file, targets, units or {}, on_error == "skip"))
+            parts.append(_read_file(file, targets, units or {}, on_error == "skip", check))
         except MatattnError as error:
             if on_error == "raise":
                 raise
@@ -265,4 +276,6 @@ def read_xyz(path: str | Path | Iterable,  # a file, a folder of .xyz files or a
         raise MatattnError(f"{path}: no file could be read; the first is {skipped[0][0]}: {skipped[0][1]}")
     joined = StructureSet.concatenate(parts) if len(parts) > 1 else parts[0]
     joined.name, joined.report = name, Report(len(joined), (*joined.report.skipped, *skipped))
+    if not len(joined):
+        raise MatattnError(f"{path}: no frame is left ({joined.report.skipped[0][1]}); check the file.")
     return joined
