@@ -14,7 +14,7 @@ from .search import SHELL, gather, neighbour_pairs, new_buffers, new_edges, new_
 from .sets import GraphSet
 from ..structures.sets import StructureSet
 
-# %% ../../nbs/graphs/10_radius.ipynb #efb0ca9a
+# %% ../../nbs/graphs/10_radius.ipynb #da17393a
 def graphs_from_edges(structures: StructureSet,  # whose atoms the edges join
                       per_atom: np.ndarray,  # (N,) edges of each atom
                       centre: np.ndarray,  # (E,) atom number within the structure
@@ -24,8 +24,13 @@ def graphs_from_edges(structures: StructureSet,  # whose atoms the edges join
                       method: dict,  # how the neighbours were found
                       features: dict[str, np.ndarray] | None = None,  # name -> (E,) or (E, k)
                       ) -> GraphSet:
-    "Graphs that carry the structures' ids, targets and name."
+    "Graphs that carry the structures' ids, targets and name. Raises `MatattnError` for an atom hundreds of cells away from its neighbour."
     n_edges = np.add.reduceat(per_atom, structures.offsets[:-1])
+    if len(image) and (far := np.abs(image).max(1)).max() > 127:
+        number = int(np.searchsorted(np.cumsum(n_edges), far.argmax(), "right"))
+        place = f"{structures.name or 'graphs'}, structure '{structures.ids[number]}'"
+        raise MatattnError(f"{place}: atom {centre[far.argmax()]} lies {far.max()} cells away from a neighbour; "
+                           "wrap the atoms into the cell (fractional coordinates modulo 1).")
     return GraphSet(structures.numbers, structures.n_atoms, n_edges, centre, neighbour, image, distance, features or {}, structures.ids,
                     structures.targets, structures.units, method, structures.name, structures.embedded)
 
@@ -56,7 +61,7 @@ def _kept(order, buffers, wanted, keep_ties):
         kept += 1
     return kept
 
-# %% ../../nbs/graphs/10_radius.ipynb #e65c788f
+# %% ../../nbs/graphs/10_radius.ipynb #d5dcf4ca
 @njit(nogil=True, cache=True)
 def _complete(count, buffers, wanted, radius, widest):
     "Whether the wanted nearest, and all as far as the last of them, are among those found."
@@ -91,7 +96,7 @@ def _nearest_kernel(positions, cells, offsets, structure, first, last, periodic,
             edges = room_for(edges, total + kept)
             for p in order[:kept]:
                 edges[0][total], edges[1][total] = i, buffers[0][p]
-                edges[2][total] = buffers[1][p].astype(np.int8)
+                edges[2][total] = buffers[1][p].astype(np.int32)
                 edges[3][total] = np.sqrt(buffers[3][p])
                 total += 1
             per_atom[low + i - first] = kept
@@ -113,7 +118,7 @@ def nearest_graph(structures: StructureSet,  # molecules or crystals
     method = {"kind": "nearest", "k": k, "radius": None if np.isinf(radius) else radius, "keep_ties": keep_ties}
     return graphs_from_edges(structures, *edges, method)
 
-# %% ../../nbs/graphs/10_radius.ipynb #fb1f623e
+# %% ../../nbs/graphs/10_radius.ipynb #f886725b
 @njit(nogil=True, cache=True)
 def _first_in_order(centre, distance, n_atoms, wanted):
     "Rows of the nearest of each centre; rows that are exactly equally far keep their order."
@@ -147,7 +152,7 @@ def _pymatgen_edges(structures, radius, wanted):
         centre, neighbour, image, distance = centre[other], neighbour[other], image[other], distance[other]
         rows, counts = _first_in_order(centre, distance, len(positions), wanted or max(1, len(centre)))
         rows = rows[np.arange(rows.shape[1]) < counts[:, None]]
-        parts.append((counts, centre[rows], neighbour[rows], image[rows].astype(np.int8), distance[rows]))
+        parts.append((counts, centre[rows], neighbour[rows], image[rows].astype(np.int32), distance[rows]))
     return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
 # %% ../../nbs/graphs/10_radius.ipynb #d849389e

@@ -238,12 +238,12 @@ def over_atoms(kernel,  # kernel(positions, cells, offsets, structure, first, la
             raise
     return [np.concatenate(parts) for parts in zip(*results, strict=True)]
 
-# %% ../../nbs/graphs/00_search.ipynb #e01fc11b
+# %% ../../nbs/graphs/00_search.ipynb #d471788e
 @njit(nogil=True, cache=True)
 def new_edges(size,  # entries at first
               ):  # (centre, neighbour, image, distance)
     "Empty lists for edges."
-    return np.empty(size, np.int32), np.empty(size, np.int32), np.empty((size, 3), np.int8), np.empty(size)
+    return np.empty(size, np.int32), np.empty(size, np.int32), np.empty((size, 3), np.int32), np.empty(size)
 
 
 @njit(nogil=True, cache=True)
@@ -272,7 +272,7 @@ def _pairs_kernel(positions, cells, offsets, structure, first, last, periodic, r
             edges = room_for(edges, total + count)
             for p in order:
                 edges[0][total], edges[1][total] = i, buffers[0][p]
-                edges[2][total] = buffers[1][p].astype(np.int8)
+                edges[2][total] = buffers[1][p].astype(np.int32)
                 edges[3][total] = np.sqrt(buffers[3][p])
                 total += 1
             per_atom[low + i - first] = count

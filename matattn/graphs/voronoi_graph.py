@@ -84,7 +84,7 @@ def _published_cell(i, grid, state, longest, buffers, work):
             return order, np.zeros(count), buffers, work
         state[0] = state[1]
 
-# %% ../../nbs/graphs/25_voronoi_graph.ipynb #6472a815
+# %% ../../nbs/graphs/25_voronoi_graph.ipynb #12dfb25e
 @njit(nogil=True, cache=True)
 def _accepted(order, angles, buffers, d_t, w_t, ratio):
     "The neighbours that pass the three thresholds."
@@ -120,7 +120,7 @@ def _voronoi_kernel(positions, cells, offsets, structure, first, last, periodic,
             omega = omega if len(omega) >= len(edges[0]) else np.concatenate((omega, np.empty((len(edges[0]) - len(omega), 2))))
             for q in keep:
                 edges[0][total], edges[1][total] = i, buffers[0][order[q]]
-                edges[2][total] = buffers[1][order[q]].astype(np.int8)
+                edges[2][total] = buffers[1][order[q]].astype(np.int32)
                 edges[3][total] = np.sqrt(buffers[3][order[q]])
                 omega[total, 0], omega[total, 1] = angles[q], angles[q]/largest
                 total += 1
