@@ -68,38 +68,77 @@ def _right_handed(s: StructureSet) -> StructureSet:
     coords = np.where(np.repeat(left, s.n_atoms)[:, None], s.coords[:, [1, 0, 2]], s.coords) if s.fractional else s.coords
     return replace(s, cell=cell, coords=coords)
 
-# %% ../../nbs/structures/15_checks.ipynb #5cde8621
+# %% ../../nbs/structures/15_checks.ipynb #7b404f2b
+def _heights(s: StructureSet) -> np.ndarray:  # (M, 3) Å
+    "Distances between opposite faces of the cells."
+    faces = np.linalg.norm(np.cross(s.cell[:, [1, 2, 0]], s.cell[:, [2, 0, 1]]), axis=2)
+    return np.abs(np.linalg.det(s.cell))[:, None]/faces
+
+
 def _crowded(s: StructureSet,
              closest: float,  # Å
              ) -> dict[int, str]:
     "Cells too small or too skew for a search of neighbours."
     lengths = np.linalg.norm(s.cell, axis=2)
     volume = np.abs(np.linalg.det(s.cell))
-    heights = volume[:, None]/np.linalg.norm(np.cross(s.cell[:, [1, 2, 0]], s.cell[:, [2, 0, 1]]), axis=2)
     tiny = (lengths.min(axis=1) < closest) | (volume/s.n_atoms < np.pi/6*closest**3/.74)
     problems = {int(row): f"{_place(s, row)}: {s.n_atoms[row]} atoms do not fit into its cell of {volume[row]:.3g} Å^3 with vectors of "
                           f"{', '.join(f'{length:.3g}' for length in lengths[row])} Å; give lengths in Å." for row in np.flatnonzero(tiny)}
-    skew = ~tiny & (np.prod(2*np.ceil(closest/heights) + 1, axis=1) > 1e4)
+    skew = ~tiny & (np.prod(2*np.ceil(closest/_heights(s)) + 1, axis=1) > 1e4)
     return problems | {int(row): f"{_place(s, row)}: the cell is too skew to search; give a reduced (Niggli) cell."
                        for row in np.flatnonzero(skew)}
+
+# %% ../../nbs/structures/15_checks.ipynb #37fa6916
+def _with_images(s: StructureSet, closest: float) -> tuple[np.ndarray, np.ndarray]:  # (p, 3) Å, (p,) which atom of the set
+    "Atoms moved into their cells, and again behind the opposite face those that are near one."
+    atom, row = np.arange(len(s.numbers)), s.structure_index()
+    if not s.periodic:
+        return s.positions(), atom
+    inside, near = s.frac_coords() % 1., closest/_heights(s)
+    for axis in range(3):
+        again = np.flatnonzero(inside[:, axis] <= near[row[atom], axis])
+        inside, atom = np.concatenate([inside, inside[again] + np.eye(3)[axis]]), np.concatenate([atom, atom[again]])
+    return np.einsum("ni,nij->nj", inside, s.cell[row[atom]]), atom
+
+
+def _nearest(s: StructureSet, closest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # atom, other atom, distance in Å
+    "Pairs of atoms below the distance: the nearest other one of each atom that has any."
+    from scipy.spatial import cKDTree
+
+    points, atom = _with_images(s, closest)
+    points = np.column_stack([points, s.structure_index()[atom]*(10*closest)])
+    distance, other = cKDTree(points).query(points, k=2, distance_upper_bound=closest)
+    column = (other[:, 0] == np.arange(len(points))).astype(int)  # the atom itself comes first, unless others share its place
+    distance, other = distance[np.arange(len(points)), column], other[np.arange(len(points)), column]
+    found = np.isfinite(distance)
+    return atom[found], atom[other[found]], distance[found]
+
+
+def _flat_cells(s: StructureSet, closest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "The same for cells flatter than the distance, where an atom has several images near."
+    from matattn.graphs.search import neighbour_pairs
+
+    counts, centre, neighbour, _, distance = neighbour_pairs(s, closest, progress=False)
+    start = np.repeat(s.offsets[s.structure_index()], counts)
+    return start + centre, start + neighbour, distance
 
 
 def _close_atoms(s: StructureSet,
                  closest: float,  # Å
                  ) -> dict[int, str]:
     "The closest pair of each structure that has one below the distance."
-    from matattn.graphs.search import neighbour_pairs
-
-    counts, centre, neighbour, _, distance = neighbour_pairs(s, closest, progress=False)
-    row = np.repeat(s.structure_index(), counts)
-    order = np.lexsort((neighbour, centre, distance, row))
-    rows, first = np.unique(row[order], return_index=True)
+    flat = (_heights(s) <= closest).any(axis=1) if s.periodic else np.zeros(len(s), dtype=bool)
     problems = {}
-    for r, edge in zip(rows, order[first]):
-        one, two = (s.offsets[r] + atom for atom in sorted((centre[edge], neighbour[edge])))
-        pair = f"{_atom(s, one)} and its own image" if one == two else f"{_atom(s, one)} and {_atom(s, two)}"
-        problems[int(r)] = (f"{_place(s, r)}: {pair} are {distance[edge]:.3g} Å apart, closer than {closest:g} Å; remove one, "
-                            "or give lengths in Å.")
+    for rows, search in ((np.flatnonzero(~flat), _nearest), (np.flatnonzero(flat), _flat_cells)):
+        part = s[rows]
+        one, two, distance = search(part, closest) if len(rows) else (np.zeros(0, int),)*3
+        one, two = np.minimum(one, two), np.maximum(one, two)
+        order = np.lexsort((two, one, distance, part.structure_index()[one]))
+        found, first = np.unique(part.structure_index()[one][order], return_index=True)
+        for row, pair in zip(found, order[first]):
+            other = "its own image" if one[pair] == two[pair] else _atom(part, two[pair])
+            problems[int(rows[row])] = (f"{_place(part, row)}: {_atom(part, one[pair])} and {other} are {distance[pair]:.3g} Å apart, "
+                                        f"closer than {closest:g} Å; remove one, or give lengths in Å.")
     return problems
 
 # %% ../../nbs/structures/15_checks.ipynb #a7c99630

@@ -164,7 +164,7 @@ def _expand(numbers: np.ndarray,  # (n,)
         keep[k] = ~np.tril(same, -1).any(axis=1)
     return np.repeat(numbers, keep.sum(axis=1)), images[keep]
 
-# %% ../../nbs/structures/20_cif.ipynb #e56f836a
+# %% ../../nbs/structures/20_cif.ipynb #92603124
 def cif_blocks(text: str,  # of a CIF
                where: str,  # file, for messages
                ) -> list[Parsed]:  # fractional coordinates
@@ -186,9 +186,9 @@ def cif_blocks(text: str,  # of a CIF
     return parts
 
 
-def read_text(path: Path,
+def read_text(path: Path,  # of the file
               where: str,  # the file, for messages
-              ) -> str:
+              ) -> str:  # its content
     "A text file, bytes that are no UTF-8 replaced. Raises `MatattnError` when it cannot be read."
     try:
         return path.read_text(encoding="utf8", errors="replace")
@@ -196,7 +196,7 @@ def read_text(path: Path,
         raise MatattnError(f"{where}: it cannot be read ({error.strerror}); check the path.") from None
 
 
-def read_file(path: Path,
+def read_file(path: Path,  # of a CIF
               place: str = "",  # folder or archive that the user named; "" for none
               single: bool = False,  # refuse a file with several structures
               ) -> list[Parsed]:
