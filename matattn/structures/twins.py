@@ -113,22 +113,25 @@ def fingerprints(structures: StructureSet,  # molecules or crystals
     numbers[line] = structures.numbers
     return Fingerprints(values/counts[:, None], numbers, starts, k)
 
-# %% ../../nbs/structures/80_twins.ipynb #c3d0cfcb
+# %% ../../nbs/structures/80_twins.ipynb #70903963
 @njit(nogil=True, cache=True)
 def _farthest(rows, rank, low, high, other_low, other_high, limit):
     "Largest difference, over the atoms of one structure, to the most similar atom of the other; stops beyond the limit."
-    worst = 0.
+    worst, others = 0., other_high - other_low
     for i in range(low, high):
         best = np.inf
-        for j in range(other_low, other_high):
+        for step in range(others):  # atoms often come in the same order: begin there
+            j = other_low + (i - low + step) % others
             if rank[i] != rank[j]:
                 continue
             difference = 0.
-            for column in range(rows.shape[1]):
+            for column in range(rows.shape[1] - 1, -1, -1):
                 difference = max(difference, abs(rows[i, column] - rows[j, column]))
                 if difference >= best:
                     break
             best = min(best, difference)
+            if best <= worst:
+                break
         worst = max(worst, best)
         if worst > limit:
             break
@@ -206,14 +209,7 @@ def twins(a: StructureSet,  # molecules or crystals
     found = pd.DataFrame({"first": first, "second": second - (0 if b is None else len(a)), "distance": distance})
     return found[distance <= tolerance].sort_values(["first", "second"], ignore_index=True)
 
-# %% ../../nbs/structures/80_twins.ipynb #2e33fbeb
-def _fellows(wanted: np.ndarray,  # kinds of the part's rows
-             there: np.ndarray,  # kinds of the other part's rows
-             ) -> np.ndarray:  # bool
-    "Which rows share their composition with a row of the other part."
-    return np.isin(wanted, there)
-
-
+# %% ../../nbs/structures/80_twins.ipynb #8397e88d
 def leak_report(structures: StructureSet,  # the whole set
                 split: Split,  # its parts
                 tolerance: float = TOLERANCE,  # Å, see `twins`
@@ -237,7 +233,7 @@ def leak_report(structures: StructureSet,  # the whole set
             nearest = np.full(len(structures), np.inf)
             np.minimum.at(nearest, ends[across, 0], distance[across])
             mine, rows = nearest[split[part]], len(split[part])
-            same = _fellows(kinds[split[part]], kinds[split[other]])
+            same = np.isin(kinds[split[part]], kinds[split[other]])
             shown = ends[across][np.argsort(distance[across], kind="stable")[:n_examples]]
             table.append({"part": part, "twins in": other, "rows": rows, "identical": int((mine <= IDENTICAL).sum()),
                           "near twin": int(((mine > IDENTICAL) & (mine <= tolerance)).sum()),
