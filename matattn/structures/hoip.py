@@ -7,7 +7,6 @@ __all__ = ['HOIP_TARGETS', 'read_hoip_folder']
 
 # %% ../../nbs/structures/25_hoip.ipynb #6f46e8e1
 import functools
-import re
 from collections import Counter
 from pathlib import Path
 
