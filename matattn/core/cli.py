@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['text_table', 'run', 'list_runs', 'report', 'claims', 'readme', 'data_list', 'data_get', 'data_path', 'data_verify',
-           'parser', 'main']
+           'data_card', 'parser', 'main']
 
 # %% ../../nbs/core/70_cli.ipynb #a1eb39ae
 import argparse
@@ -104,7 +104,7 @@ def readme(options: argparse.Namespace) -> int:  # exit code
     print(os.path.relpath(write_readme()))
     return 0
 
-# %% ../../nbs/core/70_cli.ipynb #ba9737c4
+# %% ../../nbs/core/70_cli.ipynb #a3168c89
 def _names(options: argparse.Namespace) -> list[str]:  # data sets
     "The data sets named on the command line, or all."
     from matattn.core.data import DATASETS, dataset
@@ -114,46 +114,81 @@ def _names(options: argparse.Namespace) -> list[str]:  # data sets
 
 def data_list(options: argparse.Namespace) -> int:  # exit code
     "The registry."
-    from matattn.core.data import status
+    from matattn.core.data import DATASETS, status
 
-    rows = [(row["name"], row["rows"], f"{row['size']/2**20:.2f}", row["license"], row["where"], row["title"]) for row in status()]
-    print(text_table(["name", "rows", "MiB", "licence", "where", "title"], rows))
+    rows = []
+    for row in status():
+        known = all(file.sha256 for file in DATASETS[row["name"]].files)
+        rows.append((row["name"], row["rows"], f"{row['size']/2**20:.2f}" if row["size"] else "?", "known" if known else "not yet seen",
+                     row["where"], row["title"], row["license"]))
+    print(text_table(["name", "rows", "MiB", "checksum", "where", "title", "licence"], rows))
     return 0
 
 
-def _print_paths(options: argparse.Namespace,  # names of data sets
+def _each(options: argparse.Namespace,  # names of data sets; none: all
+          do: Callable[[str], None],  # prints what there is to say of one
+          ) -> int:  # exit code: 0, or 2 when a set could not be had
+    "One set after another; when all were meant, one that is not here does not stop the others."
+    from matattn.core.data import DataNotFound
+
+    code = 0
+    for name in _names(options):
+        try:
+            do(name)
+        except DataNotFound as error:
+            if options.name:
+                raise
+            print(f"matattn: {error}", file=sys.stderr)
+            code = 2
+    return code
+
+
+def _print_paths(name: str,  # data set
                  download: bool,  # True: what is missing is fetched
-                 ) -> int:  # exit code
-    "Print where the files of data sets lie, one a line."
+                 ):
+    "Print where the files of a data set lie, one a line."
     from matattn.core.data import find
 
-    for name in _names(options):
-        found = find(name, download=download)
-        for path in found.values() if isinstance(found, dict) else [found]:
-            print(path)
-    return 0
+    found = find(name, download=download)
+    for path in found.values() if isinstance(found, dict) else [found]:
+        print(path)
 
 
 def data_get(options: argparse.Namespace) -> int:  # exit code
     "Download what is not here."
-    return _print_paths(options, download=True)
+    return _each(options, lambda name: _print_paths(name, download=True))
 
 
 def data_path(options: argparse.Namespace) -> int:  # exit code
     "Where the files lie; nothing is downloaded."
-    return _print_paths(options, download=False)
+    return _each(options, lambda name: _print_paths(name, download=False))
 
-
+# %% ../../nbs/core/70_cli.ipynb #06066b7a
 def data_verify(options: argparse.Namespace) -> int:  # exit code
-    "Check the files against their checksums."
-    from matattn.core.data import verify
+    "Check the files, and what was prepared from them, against their checksums."
+    from matattn.core.data import verdicts
+    from matattn.structures.prepared import verify_prepared
 
-    for name in _names(options):
-        for path in verify(name):
-            print(f"{path}: as published")
-    return 0
+    def tell(name):
+        for path, words in verdicts(name).items():
+            print(f"{path}: {words}")
+        if folder := verify_prepared(name):
+            print(f"{folder}: as prepared from the published files")
 
-# %% ../../nbs/core/70_cli.ipynb #266b0e09
+    return _each(options, tell)
+
+
+def data_card(options: argparse.Namespace) -> int:  # exit code
+    "Make the pages that describe data sets."
+    from matattn.core.cards import run_cards
+
+    outcomes = run_cards(options.name)
+    for outcome in outcomes:
+        if outcome.state == "finished":
+            print(os.path.relpath(outcome.job.target.with_suffix(".html")))
+    return _exit_code(outcomes, options.resume)
+
+# %% ../../nbs/core/70_cli.ipynb #537561d1
 def _at_least(low: float,  # smallest value
               kind: type,  # int or float
               ) -> Callable[[str], float]:  # converter for argparse
@@ -205,10 +240,11 @@ def parser() -> argparse.ArgumentParser:
     add("report", report, "make figures and tables from the records").add_argument("name", nargs="*", help="reports (default: all)")
     add("claims", claims, "published claims and the verdict on each")
     add("readme", readme, "write README.md from nbs/index.ipynb")
-    data = add("data", data_list, "public data sets: list, get, verify, path").add_subparsers(metavar="ACTION", required=True)
+    data = add("data", data_list, "public data sets: list, get, verify, path, card").add_subparsers(metavar="ACTION", required=True)
     add("list", data_list, "the registry, and where each set lies", group=data)
     for name, function, summary in (("get", data_get, "download what is not here"), ("verify", data_verify, "check against the checksums"),
-                                    ("path", data_path, "print where the files lie")):
+                                    ("path", data_path, "print where the files lie"),
+                                    ("card", data_card, "make the pages that describe them, under runs/data")):
         add(name, function, summary, group=data).add_argument("name", nargs="*", help="data sets (default: all)")
     return top
 

@@ -34,7 +34,7 @@ def _from_data_folder(entry: DataSet,
     ids = np.array([form.format(re.sub(r"\.cif$", "", word)) for word in s.ids])
     return replace(s, ids=ids, name=f"{entry.name}, part" if entry.prepared_rows < entry.rows else entry.name)
 
-# %% ../../nbs/structures/65_prepared.ipynb #c66f3f00
+# %% ../../nbs/structures/65_prepared.ipynb #5583dacb
 def _unequal_rows(a: np.ndarray,  # (n, ...) numbers
                   b: np.ndarray,  # (n, ...)
                   ) -> np.ndarray:  # (n,) bool
@@ -42,7 +42,7 @@ def _unequal_rows(a: np.ndarray,  # (n, ...) numbers
     kind = min(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)
     a, b = a.astype(kind, copy=False), b.astype(kind, copy=False)
     same = (a == b) | ((a != a) & (b != b))
-    return ~same.reshape(len(a), -1).all(axis=1)
+    return ~same.all(axis=tuple(range(1, same.ndim)))
 
 
 def differences(whole: StructureSet,  # should hold every row of

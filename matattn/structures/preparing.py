@@ -117,12 +117,21 @@ def _hoip(entry: DataSet, raw: dict[str, Path], progress: bool | None) -> Struct
     with _unpacked(entry, raw[entry.files[0].path]) as folder:
         return _labelled(read_hoip_folder(folder/"mml"/"datasets"/"hoip", progress=progress), entry)
 
-# %% ../../nbs/structures/64_preparing.ipynb #0ece996a
+# %% ../../nbs/structures/64_preparing.ipynb #2a453b9a
 def _qm9(entry: DataSet, raw: dict[str, Path], progress: bool | None) -> StructureSet:
     from matattn.structures.qm9 import read_qm9_xyz
+    from matattn.structures.qm9_split import qm9_split
 
     archive, left_out = (raw[file.path] for file in entry.files)
-    return _labelled(read_qm9_xyz(archive, left_out, progress=progress), entry)
+    s = _labelled(read_qm9_xyz(archive, left_out, progress=progress), entry)
+    return replace(s, extras=s.extras | {"split": qm9_split(s.extras["qm9_index"], left_out)})
+
+
+def _records(entry: DataSet, raw: dict[str, Path], progress: bool | None) -> StructureSet:
+    from matattn.structures.json import read_jarvis, read_mp_json
+
+    read = read_jarvis if entry.name.startswith("jarvis") else read_mp_json
+    return _labelled(read(raw[entry.files[0].path], dict(entry.units), on_error="skip", progress=progress), entry)
 
 
 def _frames(entry: DataSet, raw: dict[str, Path], progress: bool | None) -> StructureSet:
@@ -131,21 +140,26 @@ def _frames(entry: DataSet, raw: dict[str, Path], progress: bool | None) -> Stru
     return _labelled(read_xyz(list(raw.values()), tuple(entry.units)), entry)
 
 
+def _xyz_files(folder: Path) -> list[Path]:
+    "All xyz files below a folder, in the order of their names as text, which is the order of SCANN's scripts."
+    return sorted(folder.rglob("*.xyz"), key=Path.as_posix)
+
+
 def _zipped_frames(entry: DataSet, raw: dict[str, Path], progress: bool | None) -> StructureSet:
     from matattn.structures.xyz import read_xyz
 
     with _unpacked(entry, raw[entry.files[0].path]) as folder:
-        return _labelled(read_xyz(sorted(folder.rglob("*.xyz")), tuple(entry.units)), entry)
+        return _labelled(read_xyz(_xyz_files(folder), tuple(entry.units)), entry)
 
 
 def _pt_graphene(entry: DataSet, raw: dict[str, Path], progress: bool | None) -> StructureSet:
     from matattn.structures.xyz import read_xyz
 
     with _unpacked(entry, raw[entry.files[0].path]) as folder:
-        s = read_xyz(sorted(folder.rglob("*.xyz")), ("total", "reference"))
+        s = read_xyz(_xyz_files(folder), ("total", "reference"))
     return _labelled(s, entry, {"energy": s.targets["total"] - s.targets["reference"]})
 
-# %% ../../nbs/structures/64_preparing.ipynb #19596657
+# %% ../../nbs/structures/64_preparing.ipynb #c25d67ed
 def _named_energy(comment: str,  # Lattice="..." ... "-0.05" or ... energy="-0.05"
                   where: str,  # file and line, for messages
                   ) -> str:
@@ -161,7 +175,7 @@ def _smfe12(entry: DataSet, raw: dict[str, Path], progress: bool | None) -> Stru
     from matattn.structures.xyz import read_xyz
 
     with _unpacked(entry, raw[entry.files[0].path]) as folder:
-        files = sorted(folder.rglob("*.xyz"))
+        files = _xyz_files(folder)
         for file in files:
             lines, line = file.read_text(encoding="utf8").splitlines(), 0
             while line + 1 < len(lines) and lines[line].strip().isdigit():
@@ -172,8 +186,8 @@ def _smfe12(entry: DataSet, raw: dict[str, Path], progress: bool | None) -> Stru
         ids = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
     return _labelled(s, entry, ids=np.array(ids) if len(ids) == len(s) else None)
 
-# %% ../../nbs/structures/64_preparing.ipynb #1c5e4f8c
+# %% ../../nbs/structures/64_preparing.ipynb #09e7f0ed
 PREPARE: dict[str, Callable] = {
-    "qm9": _qm9, "mp36k": _mp36k, "elasticity": _elasticity, "castelli": _castelli, "hoip": _hoip, "fullerene_md": _frames,
-    "fullerene_md_all": _zipped_frames, "smfe12": _smfe12, "pt_graphene": _pt_graphene,
+    "qm9": _qm9, "mp36k": _mp36k, "mp2018": _records, "elasticity": _elasticity, "castelli": _castelli, "hoip": _hoip,
+    "jarvis_dft3d": _records, "fullerene_md": _frames, "fullerene_md_all": _zipped_frames, "smfe12": _smfe12, "pt_graphene": _pt_graphene,
     "scann_molecules": _frames}  # data set -> function(entry, registry path -> file, progress) -> StructureSet
