@@ -14,7 +14,7 @@ import numpy as np
 from ..core.arrays import offsets_of
 from ..core.runtime import MatattnError
 
-# %% ../../nbs/graphs/50_batches.ipynb #186c5d1f
+# %% ../../nbs/graphs/50_batches.ipynb #e6665090
 @dataclass
 class BatchPlan:
     "Which graphs form each batch of an epoch. Raises `MatattnError` when no limit is given, or a graph is larger than told."
@@ -55,13 +55,13 @@ class BatchPlan:
 
 def _refuse_oversize(plan: BatchPlan):
     "Name the first graph that no batch can hold."
-    for (size, limit), what in zip(plan.budgets[plan.batch_size is not None:], [w for w in ("atoms", "edges") if getattr(plan, f"max_{w}")],
-                                   strict=True):
-        if size.max() > limit:
+    for what in ("atoms", "edges"):
+        size, limit = getattr(plan, what), getattr(plan, f"max_{what}")
+        if limit is not None and size.max() > limit:
             i = plan.indices[int(size.argmax())]
             name = f" ('{plan.sizes.ids[i]}')" if hasattr(plan.sizes, "ids") else ""
-            raise MatattnError(f"BatchPlan: graph {i}{name} has {size.max()} {what} and a batch may have {limit}; raise max_{what}, leave it out, "
-                               "or let it have a batch of its own with oversize='alone'.")
+            raise MatattnError(f"BatchPlan: graph {i}{name} has {size.max()} {what} and a batch may have {limit}; raise max_{what}, "
+                               "leave it out, or let it have a batch of its own with oversize='alone'.")
 
 # %% ../../nbs/graphs/50_batches.ipynb #db08df31
 def _order(plan: BatchPlan,
@@ -137,7 +137,7 @@ def _pad_to(plan: BatchPlan) -> tuple[int, int]:  # atoms, edges
 
 BatchPlan.fill, BatchPlan.pad_to = _fill, property(_pad_to)
 
-# %% ../../nbs/graphs/50_batches.ipynb #3d9c19e5
+# %% ../../nbs/graphs/50_batches.ipynb #b920ef1b
 class Batches:
     "Batches of a store, epoch after epoch, that can be left and taken up at any step."
 
@@ -147,7 +147,8 @@ class Batches:
                  pad: bool = False,  # fill every batch up to one shape, `plan.pad_to`
                  ):
         if len(plan.sizes) != len(store):
-            raise MatattnError(f"Batches: the plan is for {len(plan.sizes)} graphs and the store holds {len(store)}; make it for this store.")
+            raise MatattnError(f"Batches: the plan is for {len(plan.sizes)} graphs and the store holds {len(store)}; "
+                               "make it for this store.")
         self.store, self.plan = store, plan
         self.pad_to = plan.pad_to if pad else None
         self.epoch, self.step = 0, 0
@@ -173,7 +174,8 @@ class Batches:
         "Go on from there. Raises `MatattnError` when the state is of another plan."
         for what, value in (("seed", self.plan.seed), ("graphs", len(self.plan.indices))):
             if state[what] != value:
-                raise MatattnError(f"Batches: the state is of a plan with {what} {state[what]} and this one has {value}; make the same plan.")
+                raise MatattnError(f"Batches: the state is of a plan with {what} {state[what]} and this one has {value}; "
+                                   "make the same plan.")
         self.epoch, self.step = state["epoch"], state["step"]
 
 

@@ -77,7 +77,7 @@ class Runs:
             out[self.total:] = fill
         return out
 
-# %% ../../nbs/graphs/37_runs.ipynb #62f10e92
+# %% ../../nbs/graphs/37_runs.ipynb #312fd8ea
 def to_device(values: np.ndarray,  # contiguous, on the host
               device: torch.device,  # where to
               ) -> torch.Tensor:  # there; the same memory on a processor
@@ -91,7 +91,7 @@ def to_device(values: np.ndarray,  # contiguous, on the host
 def _bytes(tensor: torch.Tensor,  # on the host
            ) -> np.ndarray:  # (size,) uint8, the same memory
     "The memory of a tensor, so that one compiled loop copies every type."
-    return tensor.view(-1).view(torch.uint8).numpy()
+    return tensor.view(-1).view(torch.uint8).numpy() if tensor.numel() else np.zeros(0, dtype=np.uint8)
 
 
 class Column:
