@@ -137,8 +137,8 @@ def test_stages_depend_on_all_they_come_from(monkeypatch):
     others = [stages.path("s", one, {"n": 2}), stages.path("s", two, {"n": 1}), stages.path("t", one, {"n": 1}),
               Stages("toy", "paper", 1, {"data": "0"}).path("s", one, {"n": 1}),
               Stages("toy", "paper", 0, {"data": "1"}).path("s", one, {"n": 1})]
-    monkeypatch.setattr(records, "library_digest", lambda: "changed")
-    others.append(stages.path("s", one, {"n": 1}))
+    monkeypatch.setattr(records, "code_digests", lambda experiment: {"library": "changed", "notebook": None})
+    others.append(Stages("toy", "paper", 0, {"data": "0"}).path("s", one, {"n": 1}))
     assert len({base, *others}) == 7
 
 

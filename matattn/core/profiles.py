@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .records import experiment_path
+from .code import experiment_path
 from .runtime import MatattnError, project_path
 
 # %% ../../nbs/core/60_profiles.ipynb #ee648add

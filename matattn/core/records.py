@@ -4,11 +4,9 @@
 
 # %% auto #0
 __all__ = ['METRIC', 'RESULT', 'DATA', 'CLAIM', 'RECORD', 'records_dir', 'figures_dir', 'runs_dir', 'run_name', 'record_path',
-           'library_digest', 'notebook_digest', 'experiment_path', 'code_digests', 'check_record', 'write_record',
-           'is_embedded', 'read_records', 'best_record', 'Stages']
+           'check_record', 'write_record', 'is_embedded', 'read_records', 'best_record', 'Stages']
 
-# %% ../../nbs/core/10_records.ipynb #952ffaef
-import functools
+# %% ../../nbs/core/10_records.ipynb #67830922
 import inspect
 import io
 import json
@@ -19,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-import matattn
+from .code import code_digests
 from .runtime import MatattnError, TimeBudget, atomic_write, digest, git_revision, hardware, package_versions, project_path
 from .schema import check_schema, object_schema, plain
 
@@ -59,39 +57,6 @@ def record_path(experiment: str,  # such as "hatnet_mos2"
                 ) -> Path:  # there once the run has finished
     "The file that holds the record of one run."
     return records_dir()/experiment/f"{run_name(profile, seed)}.json"
-
-# %% ../../nbs/core/10_records.ipynb #fab759d4
-_NO_NUMBERS = {*(f"core/{name}.py" for name in ("claims", "cli", "execution", "plots", "profiles", "progress", "readme", "records",
-                                                "runner", "runs", "schema")), "_modidx.py", "__init__.py"}
-
-
-@functools.cache
-def library_digest() -> str:  # 16 hexadecimal digits
-    "Digest of the library's computing modules."
-    root = Path(matattn.__file__).parent
-    files = {path.relative_to(root).as_posix(): path for path in root.rglob("*.py")}
-    return digest({name: path.read_text(encoding="utf8") for name, path in files.items() if name not in _NO_NUMBERS})
-
-
-def notebook_digest(path: Path | str,  # a notebook
-                    ) -> str | None:  # None when there is no such file
-    "Digest of a notebook's code cells; prose and outputs do not count."
-    if not Path(path).is_file():
-        return None
-    cells = json.loads(Path(path).read_text(encoding="utf8"))["cells"]
-    return digest(["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"])
-
-
-def experiment_path(experiment: str,  # such as "hatnet_mos2"
-                    ) -> Path:  # its notebook
-    "The notebook of an experiment."
-    return project_path("nbs", "experiments", f"{experiment}.ipynb")
-
-
-def code_digests(experiment: str,  # such as "hatnet_mos2"
-                 ) -> dict[str, str | None]:  # {"library": digest, "notebook": digest}
-    "What a record says of the code, and what tells an old record from a new one."
-    return {"library": library_digest(), "notebook": notebook_digest(experiment_path(experiment))}
 
 # %% ../../nbs/core/10_records.ipynb #e00f3a95
 _NUMBER, _TEXT, _COUNT = {"type": ["number", "null"]}, {"type": "string"}, {"type": "integer", "minimum": 0}
@@ -216,7 +181,7 @@ def _unpack(value: object,  # what `_pack` returned
         return arrays[value["__array__"]] if "__array__" in value else {key: _unpack(item, arrays) for key, item in value.items()}
     return [_unpack(item, arrays) for item in value] if isinstance(value, list) else value
 
-# %% ../../nbs/core/10_records.ipynb #136e1922
+# %% ../../nbs/core/10_records.ipynb #729408a6
 class Stages:
     "Pieces of a run that are kept as they finish, so that an interrupted run goes on where it stopped."
 
@@ -227,7 +192,7 @@ class Stages:
                  key: dict,  # what every stage depends on, such as {"data": digest}
                  ):
         self.folder = runs_dir()/experiment/run_name(profile, seed)/"stages"
-        self.key = {**key, "experiment": experiment, "profile": profile, "seed": seed}
+        self.key = {**key, "experiment": experiment, "profile": profile, "seed": seed, "code": code_digests(experiment)["library"]}
 
     def path(self,
              name: str,  # name of the stage
@@ -239,7 +204,7 @@ class Stages:
             source = inspect.getsource(function)
         except (OSError, TypeError):
             source = getattr(function, "__qualname__", type(function).__name__)
-        return self.folder/f"{name}-{digest([self.key, plain(config, name), source, library_digest()])}.json"
+        return self.folder/f"{name}-{digest([self.key, plain(config, name), source])}.json"
 
     def __call__(self,
                  name: str,  # name of the stage, a part of its file's name

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .profiles import Experiment, experiment_names, find_experiment, read_settings, run_parameters
-from .records import check_record, code_digests, is_embedded, record_path, run_name, runs_dir
+from .code import code_digests
+from .records import check_record, is_embedded, record_path, run_name, runs_dir
 from .runtime import MatattnError
 
 # %% ../../nbs/core/61_runs.ipynb #2daa0d17

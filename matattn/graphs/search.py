@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..core.runtime import MatattnError
 from ..structures.sets import StructureSet
 
-# %% ../../nbs/graphs/00_search.ipynb #7bb87af5
+# %% ../../nbs/graphs/00_search.ipynb #ec3e17e8
 @njit(nogil=True, cache=True)
 def _heights(cell):
     "(3,) distances between opposite faces of the cell, and the inverse of the cell."
@@ -46,9 +46,9 @@ def bin_counts(heights,  # (3,) distances between opposite faces, Å
     "Bins along each direction: about half a radius wide, and at least four atoms in each on average."
     counts = np.ones(3, dtype=np.int64)
     for k in range(3):
-        counts[k] = max(1, int(2*heights[k]/radius))
+        counts[k] = max(1, int(min(2*heights[k]/radius, 1e6)))
     most = max(1., n_atoms/4)
-    while counts[0]*counts[1]*counts[2] > most and counts.max() > 1:
+    while 1.*counts[0]*counts[1]*counts[2] > most and counts.max() > 1:
         k = counts.argmax()
         counts[k] = min(counts[k] - 1, int(counts[k]*.8) + 1)
     return counts
