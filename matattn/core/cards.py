@@ -61,7 +61,7 @@ def column_table(columns: Mapping[str, np.ndarray],  # name -> numbers, nan wher
                      "maximum": high, "mean": known.mean() if len(known) else np.nan, "deviation": known.std() if len(known) else np.nan})
     return pd.DataFrame(rows).set_index("column")
 
-# %% ../../nbs/core/75_cards.ipynb #d9e2fdcd
+# %% ../../nbs/core/75_cards.ipynb #ecbfc1ab
 def robust_z(values: np.ndarray,  # (n,), nan where missing
              ) -> np.ndarray:  # (n,), nan where missing; for a constant column zero
     "Distance from the median in robust standard deviations."
@@ -93,11 +93,12 @@ def outlier_table(columns: Mapping[str, np.ndarray],  # name -> numbers
         z = np.nan_to_num(robust_z(values))
         far = np.argsort(-z, kind="stable")[:shown]
         words = "; ".join(f"{labels[i]}: {values[i]:.4g}" for i in far if z[i] > limit)
+        tail = "a tail, not outliers; " if np.mean(z > limit) > .05 else ""
         rows.append({"column": name, "unit": units.get(name, ""), f"beyond {limit:g} deviations": int((z > limit).sum()),
-                     "farthest": words or "none"})
+                     "farthest": tail + words or "none"})
     return pd.DataFrame(rows).set_index("column")
 
-# %% ../../nbs/core/75_cards.ipynb #7a9969e1
+# %% ../../nbs/core/75_cards.ipynb #b8b1793f
 def _ends(known: np.ndarray) -> tuple[float, float]:
     "Where the axis of a histogram begins and ends."
     low, high = np.quantile(known, [.001, .999])
@@ -130,9 +131,8 @@ def _histogram(ax, values: np.ndarray, name: str, unit: str):
     words += [f"{beyond:,} beyond the axis"] if (beyond := int(((rest < low) | (rest > high)).sum())) else []
     ax.hist(rest, bins=50, range=(low, high), color=COLORS["blue"], edgecolor="white", linewidth=.2)
     ax.margins(x=.01)
-    right = np.median(rest) < (low + high)/2
-    ax.text(.98 if right else .02, .96, "\n".join(words), ha="right" if right else "left", va="top", fontsize=6.5, color=COLORS["grey"],
-            transform=ax.transAxes)
+    if words:
+        ax.set_xlabel("\n".join([ax.get_xlabel(), ", ".join(words)]).strip())
 
 
 def histograms(columns: Mapping[str, np.ndarray],  # name -> numbers
@@ -163,7 +163,7 @@ def kept_figure(fig: Figure,  # finished figure
         raise MatattnError(f"{path}: cannot be written ({error.strerror}); make room or set MATATTN_RUNS.") from None
     return fig
 
-# %% ../../nbs/core/75_cards.ipynb #19027f92
+# %% ../../nbs/core/75_cards.ipynb #033e7124
 @dataclass
 class Card:
     "The parts of a page about columns of numbers."
@@ -181,7 +181,7 @@ class Card:
     def columns(self):  # pandas Styler
         "Each column in numbers."
         table = column_table(self.values, self.units) if self.values else None
-        return table.rename_axis(None).style.format(precision=3, thousands="\u2009") if self.values else None
+        return table.rename_axis(None).style.format(precision=3, thousands=",") if self.values else None
 
     def histograms(self) -> Figure | None:
         "Each column as a histogram, the median marked."

@@ -41,7 +41,7 @@ def element_counts(s: StructureSet,  # molecules or crystals
     "In how many structures each element occurs, by atomic number."
     return np.bincount(s.composition().indices, minlength=len(SYMBOLS))
 
-# %% ../../nbs/structures/90_cards.ipynb #6b0043b9
+# %% ../../nbs/structures/90_cards.ipynb #96ada542
 def _short(count: int) -> str:
     "A count in at most four characters."
     return f"{count}" if count < 1000 else f"{count/1000:.1f}k" if count < 9950 else f"{count/1000:.0f}k"
@@ -71,10 +71,12 @@ def plot_elements(s: StructureSet,  # molecules or crystals
         bar = fig.colorbar(mpl.cm.ScalarMappable(scale, colors), cax=ax.inset_axes([.19, .86, .42, .03]), orientation="horizontal")
         bar.set_label(f"structures with the element, of {len(s):,}", fontsize=8)
         bar.ax.tick_params(labelsize=7)
+        bar.ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: _short(int(value))))
+        bar.ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
         bar.outline.set_visible(False)
     return fig
 
-# %% ../../nbs/structures/90_cards.ipynb #7e2ffec3
+# %% ../../nbs/structures/90_cards.ipynb #fbed7a4b
 def _bars(ax, values: np.ndarray, label: str):
     "How many structures have each whole number of something; wide ranges in bins."
     wide = values.max() - values.min() > 40
@@ -82,7 +84,16 @@ def _bars(ax, values: np.ndarray, label: str):
     ax.hist(values, bins=edges, color=COLORS["blue"], edgecolor="white", linewidth=.2)
     ax.axvline(np.median(values), color=COLORS["vermillion"], linewidth=1)
     ax.set(xlabel=label, ylabel="structures")
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6, integer=True))
+    if values.min() == values.max():
+        ax.set(xticks=[values[0]], xlim=(values[0] - 2, values[0] + 2))
+    else:
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6, integer=True))
+    _whole_rows(ax)
+
+
+def _whole_rows(ax):
+    "Whole numbers on the axis of structures."
+    ax.yaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
     ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
@@ -102,7 +113,7 @@ def plot_sizes(s: StructureSet,  # molecules or crystals
         right.hist(values, bins=50, color=COLORS["blue"], edgecolor="white", linewidth=.2)
         right.axvline(np.median(values), color=COLORS["vermillion"], linewidth=1)
         right.set(xlabel=label, ylabel="structures")
-        right.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        _whole_rows(right)
     return fig
 
 # %% ../../nbs/structures/90_cards.ipynb #0f739e7e
@@ -148,7 +159,7 @@ def twin_table(s: StructureSet,  # molecules or crystals
                          **values})
     return words, pd.DataFrame(examples)
 
-# %% ../../nbs/structures/90_cards.ipynb #b4e8675c
+# %% ../../nbs/structures/90_cards.ipynb #662e0db9
 def embedded_overview(name: str,  # embedded set
                       rows: int | None,  # of it
                       ) -> str:  # Markdown
@@ -162,7 +173,7 @@ def embedded_overview(name: str,  # embedded set
     body = "\n".join(f"| **{key}** | {value} |" for key, value in lines.items() if value)
     return f"### {entry.title}\n\n| | |\n|:---|:---|\n{body}\n"
 
-
+# %% ../../nbs/structures/90_cards.ipynb #5ec9b498
 class StructureCard(cards.Card):
     "The parts of a page about molecules or crystals."
 
@@ -199,7 +210,7 @@ class StructureCard(cards.Card):
         display(Markdown(words))
         return table.style.hide(axis="index") if len(table) else None
 
-
+# %% ../../nbs/structures/90_cards.ipynb #28090834
 def open_card(name: str,  # in the registry, or of an embedded set
               ) -> StructureCard:
     "The card of a set; a set that is not on this machine is told, not downloaded. Raises `MatattnError` for an unknown name."

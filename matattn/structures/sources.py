@@ -8,7 +8,7 @@ __all__ = ['STRUCTURES']
 # %% ../../nbs/structures/60_sources.ipynb #a797b33f
 from ..core.datasets import DataFile, DataSet
 
-# %% ../../nbs/structures/60_sources.ipynb #1914b7b0
+# %% ../../nbs/structures/60_sources.ipynb #50b6c40f
 _ATOMIZATION = "minus the free atoms"
 _QM9 = DataSet(
     name="qm9", title="QM9: small organic molecules, B3LYP/6-31G(2df,p) geometries and properties",
@@ -29,19 +29,16 @@ _QM9 = DataSet(
     units={**dict.fromkeys(("homo", "lumo", "gap", "zpve"), "Ha"), "alpha": "bohr^3", "cv": "cal/(mol K)", "mu": "D", "r2": "bohr^2",
            **dict.fromkeys(("u0_atomization", "u298_atomization", "h298_atomization", "g298_atomization"), "kcal/mol")},
     defects="3,054 of the 133,885 molecules fail the source's own consistency check (uncharacterized.txt) and are left out. Some "
-            "numbers are "
-            "written with `*^` for `e`. Few distinct formulas for so many molecules: a random split has isomers of nearly every test "
-            "molecule in "
-            "training. Zwitterions stand out: gdb_123126 has a dipole of 29.6 D, a polarizability of 197 bohr^3 and a gap of 0.025 Ha. "
-            "Energies are "
-            "in Ha; the papers report eV (1 Ha = 27.211386245988 eV).",
-    splits="110,000 / 10,000 / 10,829 of 130,829 molecules, as used by SCANN and ALIGNN; kept as the column `split` of the prepared file.",
-    note="figshare collection 978904; sizes and md5 as figshare states them. The prepared file in the data folder holds a part of the "
-         "source.",
+            "numbers are written with `*^` for `e`. Few distinct formulas for so many molecules: a random split has isomers of "
+            "nearly every test molecule in training. Zwitterions stand out: gdb_123126 has a dipole of 29.6 D, a polarizability of "
+            "197 bohr^3 and a gap of 0.025 Ha. Energies are in Ha; the papers report eV (1 Ha = 27.211386245988 eV).",
+    splits="110,000 / 10,000 / 10,829 of 130,829 molecules, by seed 123 (ALIGNN; SCANN uses the same parts); kept as the column `split`.",
+    note="figshare collection 978904; sizes and md5 as figshare states them. The prepared file in the data folder holds a part of "
+         "the source.",
     prepared=DataFile("qm9/qm9.npz", (), "02d5167fe5fa8e134e06800f2ecfebca9f98ebfff8d3706e1e90978ebb742460", 32_243_090),
     prepared_rows=123_651)
 
-# %% ../../nbs/structures/60_sources.ipynb #2298b835
+# %% ../../nbs/structures/60_sources.ipynb #bf936edb
 _MEGNET_COMMIT = "4f3c76c6b99edcb41d52ae5e8ae9dc89956d33d1"
 _MEGNET = DataFile(f"raw/kdmsit-MEGNet-{_MEGNET_COMMIT[:7]}.zip", (f"https://codeload.github.com/kdmsit/MEGNet/zip/{_MEGNET_COMMIT}",))
 _MP_LICENSE = "MIT (repository); Materials Project data CC BY 4.0"
@@ -55,17 +52,14 @@ _MP36K = DataSet(
     columns={"formation_energy_per_atom": "formation energy from the elements", "band_gap": "PBE band gap, 0: metal",
              "fermi_energy": "Fermi energy", "magnetization": "total magnetization; looks as if per formula unit"},
     units={"formation_energy_per_atom": "eV/atom", "band_gap": "eV", "fermi_energy": "eV", "magnetization": "mu_B"},
-    defects="Formation energies of mp-778012 (-13.6 eV/atom), mp-690564 (-9.7), mp-693892 (-5.8) and mp-775201 (-5.0) are errors of the "
-            "source. The Fermi energies of mp-10810 and mp-23731 are missing. Five pure elements have a formation energy of more than "
-            "0.5 eV/atom "
-            "(high-energy polymorphs). The band gap of solid helium (mp-754382) is 16.6 eV. Polymorphs: about one crystal in six shares "
-            "its formula "
-            "with others, so that a random split leaks compositions.",
+    defects="Formation energies of mp-778012 (-13.6 eV/atom), mp-690564 (-9.7), mp-693892 (-5.8) and mp-775201 (-5.0) look like "
+            "errors: the lowest in MP 2018.6.1 is -4.5. The Fermi energies of mp-10810 and mp-23731 are missing. Five pure elements "
+            "have a formation energy of more than 0.5 eV/atom (high-energy polymorphs). The band gap of solid helium (mp-754382) is "
+            "16.6 eV. Polymorphs: 27 % of the crystals share their formula with others, so that a random split leaks compositions.",
     splits="None published: the CGCNN paper states sizes, no ids.",
     note=f"github.com/kdmsit/MEGNet, commit {_MEGNET_COMMIT}, data/: <number>.cif; id_prop.csv: number, formation energy, band gap, "
-         f"Fermi energy, "
-         "volume, magnetization; material_id_hash.csv: number, material id. The prepared file in the data folder holds a part of the "
-         "source.",
+         "Fermi energy, volume, magnetization; material_id_hash.csv: number, material id. The prepared file in the data folder holds "
+         "a part of the source.",
     prepared=DataFile("mp36k/mp36k.npz", (), "3d02ce9551043ea4558ad24381a38c1e3f6a1bb26c0ac2f76ef4791c5c8ecdc6", 14_107_899),
     prepared_rows=33_064,
     members={"data/156.cif": "0fbecc8b7df622dcec60ff3b41ede3cbe182bc112038a854ea56fede3e15ab2a",
@@ -73,19 +67,20 @@ _MP36K = DataSet(
              "data/258.cif": "43fe8fee81fc2ce5870b3ed5bde4e2417aa02bff0af4b7a2389c6a6a938c57e4",
              "data/275.cif": "ecdb641bacfd4eb498a351f3d9d96636ce6f8c75faef88c8f6f53b67ec9920e5"})
 
-# %% ../../nbs/structures/60_sources.ipynb #e73a0621
+# %% ../../nbs/structures/60_sources.ipynb #0a393795
 _ELASTICITY = DataSet(
     name="elasticity", title="Materials Project crystals with elastic moduli", files=(_MEGNET,),
     license=_MP_LICENSE, doi="10.1038/sdata.2015.9", rows=3_191,
-    citation=f"M. de Jong, W. Chen, T. Angsten et al.: Charting the complete elastic properties of inorganic crystalline compounds. "
+    citation="M. de Jong, W. Chen, T. Angsten et al.: Charting the complete elastic properties of inorganic crystalline compounds. "
              f"Scientific Data 2 (2015) 150009, doi:10.1038/sdata.2015.9; {_MP_CITATION}",
     columns={"bulk_modulus": "Voigt-Reuss-Hill average", "shear_modulus": "Voigt-Reuss-Hill average", "poisson_ratio": "of these averages"},
     units={"bulk_modulus": "GPa", "shear_modulus": "GPa", "poisson_ratio": "1"},
-    defects="Moduli are rounded to 1 GPa, ratios to 0.01; 13 ratios differ by more than 0.02 from the one that follows from the moduli. "
-            "Distributions are skewed: the papers predict logarithms. Ids are row numbers of the repository, not material ids.",
+    defects="Moduli are rounded to 1 GPa, ratios to 0.01; 13 ratios differ by more than 0.02 from the one that follows from the "
+            "moduli. Distributions are skewed: the papers predict logarithms. Ids are row numbers of the repository, not material "
+            "ids.",
     splits="None published.",
     note=f"github.com/kdmsit/MEGNet, commit {_MEGNET_COMMIT}, data_elasticity/: <number>.cif and id_prop.csv (number, K, G, Poisson "
-         f"ratio).",
+         "ratio).",
     prepared=DataFile("elasticity/elasticity.npz", (), "d2e1d24f69387fb5661f1b878ca7cc8adaafa04c35ffffd72b6fd3f01824bd80", 421_953),
     prepared_rows=3_191,
     content="b56ff10239c39aea263e12228aad84bf34d9382af270d1b435baec229d50cbc4")
@@ -95,48 +90,42 @@ _MP2018 = DataSet(
     files=(DataFile("raw/mp.2018.6.1.json.zip", ("https://ndownloader.figshare.com/files/15087992",
                                                  "https://figshare.com/ndownloader/files/15087992")),),
     license="not seen at figshare; Materials Project data CC BY 4.0", doi="10.1021/acs.chemmater.9b01294", rows=69_239,
-    citation="C. Chen, W. Ye, Y. Zuo, C. Zheng, S. P. Ong: Graph networks as a universal machine learning framework for molecules and "
-             "crystals. "
-             f"Chemistry of Materials 31 (2019) 3564-3572, doi:10.1021/acs.chemmater.9b01294; {_MP_CITATION}",
+    citation="C. Chen, W. Ye, Y. Zuo, C. Zheng, S. P. Ong: Graph networks as a universal machine learning framework for molecules "
+             f"and crystals. Chemistry of Materials 31 (2019) 3564-3572, doi:10.1021/acs.chemmater.9b01294; {_MP_CITATION}",
     columns={"formation_energy_per_atom": "formation energy from the elements", "band_gap": "PBE band gap, 0: metal"},
     units={"formation_energy_per_atom": "eV/atom", "band_gap": "eV"},
     defects="69,239 crystals where the MEGNet repository's text says 69,640. SCANN leaves out the 133 cells of one atom (69,106 "
-            "remain). Elastic "
-            "moduli, where there are any, are null for most rows.",
-    splits="60,000 / 5,000 / 4,239 by seed 123 (ALIGNN, ct-UAE); 60,000 / 4,867 / 4,239 by numpy's seed 2134 over crystals sorted by their "
-           "number of atoms (SCANN).",
-    note="figshare.com/articles/Graphs_of_materials_project/7451351, file 15087992; a zip of mp.2018.6.1.json: a list of objects with "
-         "material_id, structure (CIF text), graph, formation_energy_per_atom, band_gap.")
+            "remain). Elastic moduli, where there are any, are null for most rows.",
+    splits="60,000 / 5,000 / 4,239 by seed 123 (ALIGNN, ct-UAE); 60,000 / 4,867 / 4,239 by numpy's seed 2134 over crystals sorted by "
+           "their number of atoms (SCANN).",
+    note="figshare.com/articles/Graphs_of_materials_project/7451351, file 15087992; a zip of mp.2018.6.1.json: a list of objects "
+         "with material_id, structure (CIF text), graph, formation_energy_per_atom, band_gap.")
 
-# %% ../../nbs/structures/60_sources.ipynb #76028d6f
+# %% ../../nbs/structures/60_sources.ipynb #03d69a53
 _JARVIS = DataSet(
     name="jarvis_dft3d", title="JARVIS-DFT 3D of 2022-12-12",
     files=(DataFile("raw/jdft_3d-12-12-2022.json.zip", ("https://ndownloader.figshare.com/files/38521619",),
                     "d4c64660e9e1fa45c82bd8868a96ec10162195eed69636445972c05550d8d0d6", 40_811_489),),
     license="CC BY 4.0", doi="10.6084/m9.figshare.6815699.v11", rows=75_993,
     citation="K. Choudhary, K. F. Garrity, A. C. E. Reid et al.: The joint automated repository for various integrated simulations "
-             "(JARVIS) for "
-             "data-driven materials design. npj Computational Materials 6 (2020) 173, doi:10.1038/s41524-020-00440-1",
+             "(JARVIS) for data-driven materials design. npj Computational Materials 6 (2020) 173, doi:10.1038/s41524-020-00440-1",
     columns={"formation_energy_peratom": "formation energy from the elements, OptB88vdW", "optb88vdw_bandgap": "band gap, OptB88vdW",
              "mbj_bandgap": "band gap, TB-mBJ; missing for most", "ehull": "energy above the convex hull"},
     units={"formation_energy_peratom": "eV/atom", "optb88vdw_bandgap": "eV", "mbj_bandgap": "eV", "ehull": "eV/atom"},
     defects="Missing numbers are the text `na`. Earlier releases under the same name have other rows: numbers in papers refer to the "
-            "one of 2021 "
-            "(55,722 crystals).",
+            "one of 2021 (55,722 crystals).",
     splits="None published for this release.",
-    note="figshare article 6815699, version 11, file 38521619; md5 there fb3e1eb80339a70ff313af1c644c1777. The sha256 is stated alike "
-         "in two public "
-         "repositories; its bytes have not been seen here.")
+    note="figshare article 6815699, version 11, file 38521619; md5 there fb3e1eb80339a70ff313af1c644c1777. The sha256 is stated "
+         "alike in two public repositories; its bytes have not been seen here.")
 
-# %% ../../nbs/structures/60_sources.ipynb #de90bb30
+# %% ../../nbs/structures/60_sources.ipynb #8719ae4b
 _EV_ATOM, _DIMENSIONLESS = "eV/atom", "1"
 _HOIP = DataSet(
     name="hoip", title="Hybrid organic-inorganic perovskites of Kim et al.",
     files=(DataFile("raw/ngs00-mml-9f98fc4.zip", ("https://codeload.github.com/ngs00/mml/zip/9f98fc4",)),),
     license="CC0 (Dryad)", doi="10.1038/sdata.2017.57", rows=1_346,
     citation="C. Kim, T. D. Huan, S. Krishnan, R. Ramprasad: A hybrid organic-inorganic perovskite dataset. Scientific Data 4 (2017) "
-             "170057, "
-             "doi:10.1038/sdata.2017.57; data doi:10.5061/dryad.gq3rg",
+             "170057, doi:10.1038/sdata.2017.57; data doi:10.5061/dryad.gq3rg",
     columns={"band_gap_hse06": "band gap, HSE06", "band_gap_gga": "band gap, GGA", "atomization_energy": "atomization energy",
              "relative_energy1": "energy against the reference phases, 1", "relative_energy2": "energy against the reference phases, 2",
              "dielectric_electronic": "dielectric constant, electronic part", "dielectric_ionic": "dielectric constant, ionic part",
@@ -145,8 +134,7 @@ _HOIP = DataSet(
            "relative_energy2": _EV_ATOM, "dielectric_electronic": _DIMENSIONLESS, "dielectric_ionic": _DIMENSIONLESS,
            "dielectric_total": _DIMENSIONLESS, "refractive_index": _DIMENSIONLESS},
     defects="Only 144 distinct formulas (192 named compounds) among 1,346 structures: a random split has the same composition in "
-            "training and test. "
-            "Ionic dielectric constants have a long tail (up to 86).",
+            "training and test. Ionic dielectric constants have a long tail (up to 86).",
     splits="None published; the ct-UAE paper adds the set of Nakajima and Sawada (2017), 2,103 structures together.",
     note="github.com/ngs00/mml, commit 9f98fc4, mml/datasets/hoip/perov (<number>).cif; all properties are comments at the end of the CIF.",
     prepared=DataFile("hoip/hoip.npz", (), "3cee423cd599cc8498eb1593e767cd6fef4dfb2f6842280be57c91ba5e53b404", 588_545),
@@ -162,31 +150,27 @@ _CASTELLI = DataSet(
     files=(DataFile(f"raw/Liu-Group-UF-Perovskite-ML-{_CASTELLI_COMMIT[:7]}.zip",
                     (f"https://codeload.github.com/Liu-Group-UF/Perovskite-ML/zip/{_CASTELLI_COMMIT}",)),),
     license="none stated", doi="10.1039/C2EE22341D", rows=18_928,
-    citation="I. E. Castelli, D. D. Landis, K. S. Thygesen et al.: New cubic perovskites for one- and two-photon water splitting using the "
-             "computational materials repository. Energy & Environmental Science 5 (2012) 9034-9043, doi:10.1039/C2EE22341D",
+    citation="I. E. Castelli, D. D. Landis, K. S. Thygesen et al.: New cubic perovskites for one- and two-photon water splitting "
+             "using the computational materials repository. Energy & Environmental Science 5 (2012) 9034-9043, doi:10.1039/C2EE22341D",
     columns={"formation_energy_per_cell": "heat of formation of the cell of five atoms", "band_gap_gllbsc": "band gap, GLLB-SC; 0: metal",
              "magnetic_moment": "of the cell"},
     units={"formation_energy_per_cell": "eV", "band_gap_gllbsc": "eV", "magnetic_moment": "mu_B"},
-    defects="Energies are per cell of five atoms, in steps of 0.02 eV. Only 735 crystals have a gap above zero, and only for these is "
-            "it more than a "
-            "zero. Every cell is an ideal cube: 98 % of the compositions come twice, A and B exchanged.",
+    defects="Energies are per cell of five atoms, in steps of 0.02 eV. Only 735 crystals have a gap above zero. Every cell is an "
+            "ideal cube: 98 % of the compositions come twice, A and B exchanged.",
     splits="None published.",
     note=f"github.com/Liu-Group-UF/Perovskite-ML, commit {_CASTELLI_COMMIT}: Data/CIF_files/CMR/perov_<number>.cif and "
          "Data/csv_files/cmr_perovskite_data_total.csv (the prepared file was made from the same files at 84cc220, Data_curation/); "
-         "original at "
-         "cmr.fysik.dtu.dk/cubic_perovskites.",
+         "original at cmr.fysik.dtu.dk/cubic_perovskites.",
     prepared=DataFile("cmr_perovskites/cmr_perovskites.npz", (), "e138a2fa1ae887303bcfc104cd9ee2a33678bf17a1dc96a927680f723adf8501",
                       1_631_368),
     prepared_rows=18_928,
     content="10190a8d26cb3fc81555d1c75440cb1308a4e399b6765cdb014828be3b6bc9ce")
 
-# %% ../../nbs/structures/60_sources.ipynb #bd7e8198
+# %% ../../nbs/structures/60_sources.ipynb #26077777
 _SCANN = "https://raw.githubusercontent.com/sinhvt3421/scann--material"
-_SCANN_CITATION = ("T.-S. Vu, M.-Q. Ha, D.-N. Nguyen, V.-C. Nguyen, Y. Abe, T. Tran, H. Tran, H. Kino, T. Miyake, K. Tsuda, H.-C. Dam: "
-                   "Towards "
-                   "understanding structure-property relations in materials with interpretable deep learning. npj Computational "
-                   "Materials 9 "
-                   "(2023) 215, doi:10.1038/s41524-023-01163-9")
+_SCANN_CITATION = ("T.-S. Vu, M.-Q. Ha, D.-N. Nguyen, V.-C. Nguyen, Y. Abe, T. Tran, H. Tran, H. Kino, T. Miyake, K. Tsuda, H.-C. "
+                   "Dam: Towards understanding structure-property relations in materials with interpretable deep learning. npj "
+                   "Computational Materials 9 (2023) 215, doi:10.1038/s41524-023-01163-9")
 _ORBITALS = {"homo": "energy of the highest occupied orbital", "lumo": "energy of the lowest unoccupied orbital",
              "total_energy": "total energy"}
 _MD_DEFECTS = "Frames follow each other in time: a random split puts near-copies on both sides; split by time block."
@@ -212,15 +196,13 @@ _SMFE12 = DataSet(
     name="smfe12", title="SmFe12-CD: substituted SmFe12 crystals",
     files=(DataFile("raw/zenodo-8435481/smfe12.zip", ("https://zenodo.org/record/8435481/files/smfe12.zip?download=1",)),),
     license=_ZENODO, doi="10.5281/zenodo.8435481", rows=3_304,
-    citation=f"D.-N. Nguyen, H. Kino, T. Miyake, H.-C. Dam: Explainable active learning in investigating structure-stability of "
-             f"SmFe12-a-b Xa Yb "
-             f"structures. MRS Bulletin 48 (2023) 31-44, doi:10.1557/s43577-022-00372-9; {_SCANN_CITATION}",
+    citation="D.-N. Nguyen, H. Kino, T. Miyake, H.-C. Dam: Explainable active learning in investigating structure-stability of "
+             f"SmFe12-a-b Xa Yb structures. MRS Bulletin 48 (2023) 31-44, doi:10.1557/s43577-022-00372-9; {_SCANN_CITATION}",
     columns={"formation_energy": "formation energy"}, units={"formation_energy": "eV/atom"},
     defects="The paper counts 3,304 structures, the authors' configuration 3,381. All are substitutions in one lattice.",
     splits=f"90 % / 5 % / 5 %, {_SEED} (SCANN).",
-    note="Zenodo record 8435481, named in the authors' download script; a zip of folders of extended xyz files: Lattice=\"...\" and the "
-         "energy "
-         "as the last quoted or following number of the comment line.")
+    note="Zenodo record 8435481, named in the authors' download script; a zip of folders of extended xyz files: Lattice=\"...\" and "
+         "the energy as the last quoted or following number of the comment line.")
 
 _PT_GRAPHENE = DataSet(
     name="pt_graphene", title="Pt/graphene-MD: platinum clusters on graphene",
@@ -228,9 +210,8 @@ _PT_GRAPHENE = DataSet(
     license=_ZENODO, citation=_SCANN_CITATION, doi="10.5281/zenodo.8435481", rows=21_666,
     columns={"energy": "total energy minus the reference energy of the isolated parts"}, units={"energy": "eV"},
     defects=_MD_DEFECTS, splits=f"80 % / 10 % / 10 %, {_SEED} (SCANN).",
-    note="The authors' download script names fullerene.zip of Zenodo record 8435481 for this set, which holds the fullerenes: fetch the "
-         "right "
-         "archive from zenodo.org/record/8435481 by hand. Comment lines hold total and reference energy.")
+    note="The authors' download script names fullerene.zip of Zenodo record 8435481 for this set, which holds the fullerenes: fetch "
+         "the right archive from zenodo.org/record/8435481 by hand. Comment lines hold total and reference energy.")
 
 # %% ../../nbs/structures/60_sources.ipynb #46843482
 _MOLECULES = {
