@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from matattn.core.data import DataFile, DataNotFound, DataSet, fetch, find, locate, verify
+from matattn.core.data import DATASETS, DataFile, DataNotFound, DataSet, dataset, fetch, find, locate, status, verdicts, verify
 from matattn.core.runtime import MatattnError
 
 CONTENT = b"T,ok\n" + b"700,1\n"*20_000
@@ -94,6 +94,40 @@ def trickle(request, number):
 def slow_but_good(request, number):
     time.sleep(.5)
     request.send(CONTENT)
+
+
+@handler
+def in_pieces(request, number):  # no length told, as GitHub sends archives it packs on the way
+    request.protocol_version = "HTTP/1.1"
+    request.send_response(200)
+    request.send_header("Transfer-Encoding", "chunked")
+    request.end_headers()
+    for start in range(0, len(CONTENT), 50_000):
+        piece = CONTENT[start:start + 50_000]
+        request.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+    request.wfile.write(b"0\r\n\r\n")
+
+
+@handler
+def pieces_cut_short(request, number):
+    request.protocol_version = "HTTP/1.1"
+    request.send_response(200)
+    request.send_header("Transfer-Encoding", "chunked")
+    request.end_headers()
+    request.wfile.write(b"ffff\r\nT,ok")
+    request.close_connection = True
+
+
+@handler
+def not_yet(request, number):  # figshare, while it prepares a file
+    request.send_response(202)
+    request.send_header("Content-Length", "0")
+    request.end_headers()
+
+
+@handler
+def empty(request, number):
+    request.send(b"")
 
 
 def a_set(*urls):
@@ -266,3 +300,81 @@ def test_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
     monkeypatch.setenv("MATATTN_CACHE", str(tmp_path/"file"))
     with pytest.raises(MatattnError, match="set MATATTN_CACHE"):
         find(a_set(server.url + "/good/toy.csv"))
+
+
+def unseen(*urls, name="raw/toy.csv", **known):
+    return DataSet("toy", "a test set", (DataFile(name, urls, **known),), "MIT", "none", "none", 20_000, {}, note="see the record's page")
+
+
+@pytest.mark.parametrize("kind", ["good", "in_pieces"])
+def test_unseen_file_is_recorded_and_compared_ever_after(server, cache, kind):
+    entry = unseen(f"{server.url}/{kind}/toy.csv")
+    path = find(entry)
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    assert path.read_bytes() == CONTENT and (cache/"raw"/"toy.csv.sha256").read_text() == digest + "\n"
+    assert verdicts(entry) == {path: "as first downloaded (published checksum not yet seen)"}
+    path.write_bytes(CONTENT.replace(b"700", b"701", 1))
+    with pytest.raises(MatattnError, match=f"expected {digest}; delete the file"):
+        verify(entry)
+    assert find(entry).read_bytes() == CONTENT and len(server.requests) == 2  # fetched anew
+    path.unlink()
+    with pytest.raises(DataNotFound, match="other content than published, sha256 is"):
+        find(unseen(f"{server.url}/changed/toy.csv"))
+
+
+@pytest.mark.parametrize(("kind", "reason", "requests"), [("not_yet", "the server answers 202", 3), ("empty", "0 bytes", 1),
+                                                         ("pieces_cut_short", "the connection broke off", 3)])
+def test_unseen_file_that_does_not_come(server, cache, kind, reason, requests):
+    with pytest.raises(DataNotFound, match=reason):
+        find(unseen(f"{server.url}/{kind}/toy.csv"))
+    assert len(server.requests) == requests and files_in(cache) == []
+
+
+@pytest.mark.parametrize("known", [{"size": len(CONTENT) + 1}, {"md5": "0"*32}])
+def test_what_the_source_states_is_compared(server, cache, known):
+    with pytest.raises(DataNotFound, match="other content than published"):
+        find(unseen(f"{server.url}/good/toy.csv", **known))
+    assert files_in(cache) == []
+    right = {"size": len(CONTENT), "md5": hashlib.md5(CONTENT).hexdigest()}
+    assert find(unseen(f"{server.url}/good/toy.csv", **right)).is_file()
+
+
+def test_a_page_instead_of_an_archive(server, cache):
+    with pytest.raises(DataNotFound, match="it is no zip archive"):
+        find(unseen(f"{server.url}/good/toy.zip", name="raw/toy.zip"))
+    assert files_in(cache) == []
+
+
+def test_a_file_without_an_address():
+    with pytest.raises(DataNotFound, match="no address of the file itself is known; see the record's page"):
+        find(unseen())
+
+
+def test_a_copy_by_hand_needs_no_network(cache, monkeypatch):
+    monkeypatch.setenv("MATATTN_OFFLINE", "1")
+    (cache/"raw").mkdir(parents=True)
+    (cache/"raw"/"toy.csv").write_bytes(CONTENT)
+    assert find(unseen()) == cache/"raw"/"toy.csv"
+    assert next(iter(verdicts(unseen()).values())).startswith("published checksum not yet seen, found sha256 ")
+
+
+def test_prepared_arrays_come_first(server, data):
+    arrays = DataFile("sub/toy.npz", (), hashlib.sha256(b"arrays").hexdigest(), 6)
+    entry = DataSet("toy", "a test set", (DataFile("raw/toy.csv", (server.url + "/good/toy.csv",)),), "MIT", "none", "none", 1, {},
+                    prepared=arrays)
+    (data/"sub"/"toy.npz").write_bytes(b"arrays")
+    assert find(entry) == data/"sub"/"toy.npz" and server.requests == []
+    (data/"sub"/"toy.npz").write_bytes(b"arrayz")
+    with pytest.raises(MatattnError, match="unset MATATTN_DATA"):
+        find(entry)
+
+
+def test_the_registry():
+    assert {"qm9", "mp36k", "mp2018", "elasticity", "hoip", "castelli", "jarvis_dft3d", "fullerene_md", "smfe12", "pt_graphene",
+            "scann_molecules", "mos2", "cqd"} <= set(DATASETS)
+    for entry in DATASETS.values():
+        assert entry.license and entry.citation and entry.doi and entry.defects and entry.splits and entry.rows, entry.name
+        assert all(file.urls or "by hand" in entry.note for file in entry.files), entry.name
+    assert {row["where"] for row in status()} == {"not here"}
+    with pytest.raises(MatattnError, match="did you mean 'castelli'"):
+        dataset("casteli")

@@ -80,7 +80,7 @@ def locate(file: DataFile) -> tuple[Path, str] | None:  # (path, "data folder" o
     path = cache_dir()/file.path
     return (path, "cache") if path.is_file() and _has(path, file) else None
 
-# %% ../../nbs/core/20_data.ipynb #2422f864
+# %% ../../nbs/core/20_data.ipynb #3acb006f
 _SLOWEST = 20_000  # bytes per second; a server that stays below it is given up
 
 
@@ -88,7 +88,8 @@ def _check(path: str, file: DataFile):
     "Compare what has come with what is known of it. Raises `MatattnError`."
     size, expected = os.path.getsize(path), expected_digest(file)
     if expected and (found := file_digest(path)) != expected:
-        raise MatattnError(f"sha256 is {found}, expected {expected}")
+        hint = "" if file.sha256 else f" as first downloaded; remove {_record(file)} if the source has packed it anew"
+        raise MatattnError(f"sha256 is {found}, expected {expected}{hint}")
     if not size or (file.size and size != file.size):
         raise MatattnError(f"{size} bytes, expected {file.size or 'some'}")
     if not expected and file.md5 and (found := _digest_at(path, size, time.monotonic_ns(), "md5")) != file.md5:
