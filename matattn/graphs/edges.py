@@ -144,20 +144,25 @@ def line_graph(graphs: GraphSet,  # with the feature "vector": unit vectors, see
         parts.append(((source - first).astype(np.int32), (target - first).astype(np.int32), np.clip(cosine, -1, 1)))
     return LineGraph(counts, *(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
-# %% ../../nbs/graphs/30_edges.ipynb #cefb0071
+# %% ../../nbs/graphs/30_edges.ipynb #b328fb3f
+def _both_ways(g: GraphSet) -> GraphSet:
+    "The graphs with their missing reverse edges."
+    # NOTE[DIFF] ALIGNN lists an edge between an atom and its own image twice, once from each end; here it stands once in each direction
+    alone = np.flatnonzero(reverse_edges(g) < 0)
+    structure = np.searchsorted(g.edge_offsets, alone, side="right") - 1
+    order = np.argsort(np.concatenate([np.repeat(np.arange(len(g)), g.n_edges), structure]), kind="stable")
+    centre, neighbour = np.concatenate([g.centre, g.neighbour[alone]])[order], np.concatenate([g.neighbour, g.centre[alone]])[order]
+    image, distance = np.concatenate([g.image, -g.image[alone]])[order], np.concatenate([g.distance, g.distance[alone]])[order]
+    n_edges = g.n_edges + np.bincount(structure, minlength=len(g))
+    inner = edge_order(n_edges, centre, distance, neighbour, image)
+    order = order[inner]
+    features = {name: np.concatenate([values, (-1 if name == "vector" else 1)*values[alone]])[order] for name, values in g.features.items()}
+    return replace(g, n_edges=n_edges, centre=centre[inner], neighbour=neighbour[inner], image=image[inner], distance=distance[inner],
+                   features=features, method={**g.method, "symmetric": True})
+
+
 def symmetrise(graphs: GraphSet,  # of any kind
                ) -> GraphSet:
     "Add the missing reverse edges; they take the features of the edge that they reverse, vectors negated."
-    # NOTE[DIFF] ALIGNN lists an edge between an atom and its own image twice, once from each end; here it stands once in each direction
-    alone = np.flatnonzero(reverse_edges(graphs) < 0)
-    structure = np.searchsorted(graphs.edge_offsets, alone, side="right") - 1
-    centre, neighbour = np.concatenate([graphs.centre, graphs.neighbour[alone]]), np.concatenate([graphs.neighbour, graphs.centre[alone]])
-    image, distance = np.concatenate([graphs.image, -graphs.image[alone]]), np.concatenate([graphs.distance, graphs.distance[alone]])
-    owner = np.concatenate([np.repeat(np.arange(len(graphs)), graphs.n_edges), structure])
-    order = np.argsort(owner, kind="stable")
-    n_edges = graphs.n_edges + np.bincount(structure, minlength=len(graphs))
-    order = order[edge_order(n_edges, centre[order], distance[order], neighbour[order], image[order])]
-    features = {name: np.concatenate([values, (-1 if name == "vector" else 1)*values[alone]])[order]
-                for name, values in graphs.features.items()}
-    return replace(graphs, n_edges=n_edges, centre=centre[order], neighbour=neighbour[order], image=image[order], distance=distance[order],
-                   features=features, method={**graphs.method, "symmetric": True})
+    parts = [_both_ways(graphs[low:high]) for low, high in blocks(graphs.edge_offsets, rows=100_000)]
+    return GraphSet.concatenate(parts) if parts else _both_ways(graphs)

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['as_pyg_batch', 'to_pyg', 'from_pyg']
 
-# %% ../../nbs/graphs/60_pyg.ipynb #163443a5
+# %% ../../nbs/graphs/60_pyg.ipynb #4b19a94f
 import numpy as np
 import torch
 
 from ..core.runtime import MatattnError
+from .batch import Batch
 from .sets import GraphSet, edge_order
-from .store import Batch, GraphStore
+from .store import GraphStore
 
 # %% ../../nbs/graphs/60_pyg.ipynb #0eb9e9a4
 _PER_EDGE = ("image", "reverse")

@@ -14,7 +14,7 @@ import torch
 
 from ..core.arrays import offsets_of
 
-# %% ../../nbs/graphs/37_runs.ipynb #30461068
+# %% ../../nbs/graphs/37_runs.ipynb #f68daf46
 @cache
 def _compiled():
     "The compiled loops, or None where numba is not installed."
@@ -24,7 +24,7 @@ def _compiled():
         return None
     return copying
 
-
+# %% ../../nbs/graphs/37_runs.ipynb #95e69478
 class Runs:
     "Rows of chosen structures in flat tensors, and where they go in a batch."
 
