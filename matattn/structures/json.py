@@ -18,13 +18,30 @@ from .sets import StructureSet
 from .streams import JsonStream, elements, members, next_value, open_json
 from .tables import atomic_number
 
-# %% ../../nbs/structures/45_json.ipynb #c700660a
+# %% ../../nbs/structures/45_json.ipynb #151ee9fe
 def _number_of(symbol, where: str) -> int:  # 1 to 118
     "The atomic number of a symbol. Raises `MatattnError`."
     number = atomic_number(symbol) if isinstance(symbol, str) else 0
     if not number:
         raise MatattnError(f"{where}: '{str(symbol)[:20]}' is no element; correct the record or leave it out with on_error='skip'.")
     return number
+
+
+def _arrays(symbols: list,
+            coords,  # nested lists
+            cell,  # nested lists
+            where: str,  # for messages
+            ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # numbers (n,), coords (n, 3), cell (3, 3)
+    "The lists of a structure as arrays. Raises `MatattnError` when they are not as many finite numbers as there must be."
+    try:
+        coords, cell = np.array(coords, dtype=np.float64), np.array(cell, dtype=np.float64)
+    except (TypeError, ValueError):
+        coords = cell = np.zeros(0)
+    right = len(symbols) and coords.shape == (len(symbols), 3) and cell.shape == (3, 3)
+    if not right or not np.isfinite(coords).all() or not np.isfinite(cell).all():
+        raise MatattnError(f"{where}: it lacks three finite coordinates for each of its {len(symbols)} atoms, or three lattice vectors; "
+                           "correct it or leave it out with on_error='skip'.")
+    return np.array([_number_of(symbol, where) for symbol in symbols]), coords, cell
 
 
 def _pymatgen(structure: dict,  # of pymatgen's Structure.as_dict
@@ -39,8 +56,7 @@ def _pymatgen(structure: dict,  # of pymatgen's Structure.as_dict
         fractions, cell = [site["abc"] for site in structure["sites"]], structure["lattice"]["matrix"]
     except (KeyError, TypeError, IndexError) as error:
         raise MatattnError(f"{where}: it is no dictionary of pymatgen's Structure ({error!r}); check the record.") from None
-    numbers = np.array([_number_of(symbol, where) for symbol in symbols])
-    return numbers, np.array(fractions, dtype=np.float64), np.array(cell, dtype=np.float64)
+    return _arrays(symbols, fractions, cell, where)
 
 
 def _jarvis(atoms: dict,  # of jarvis-tools' Atoms.to_dict
@@ -48,15 +64,15 @@ def _jarvis(atoms: dict,  # of jarvis-tools' Atoms.to_dict
             ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # numbers (n,), fractions (n, 3), cell (3, 3)
     "A crystal from JARVIS's dictionary. Raises `MatattnError` for a part that is missing."
     try:
-        symbols, coords, cell, cartesian = atoms["elements"], atoms["coords"], atoms["lattice_mat"], atoms.get("cartesian", False)
+        symbols, coords, cell, cartesian = list(atoms["elements"]), atoms["coords"], atoms["lattice_mat"], atoms.get("cartesian", False)
     except (KeyError, TypeError, AttributeError) as error:
         raise MatattnError(f"{where}: it is no dictionary of JARVIS's Atoms ({error!r}); check the record.") from None
-    coords, cell = np.array(coords, dtype=np.float64).reshape(-1, 3), np.array(cell, dtype=np.float64)
-    if cartesian and (cell.shape != (3, 3) or abs(np.linalg.det(cell)) < 1e-9):
+    numbers, coords, cell = _arrays(symbols, coords, cell, where)
+    if cartesian and abs(np.linalg.det(cell)) < 1e-9:
         raise MatattnError(f"{where}: the cell has no volume; correct the record or leave it out with on_error='skip'.")
-    return np.array([_number_of(symbol, where) for symbol in symbols]), np.linalg.solve(cell.T, coords.T).T if cartesian else coords, cell
+    return numbers, np.linalg.solve(cell.T, coords.T).T if cartesian else coords, cell
 
-# %% ../../nbs/structures/45_json.ipynb #931b4494
+# %% ../../nbs/structures/45_json.ipynb #c921bb35
 def _targets(record: dict, names: dict[str, str], where: str) -> dict[str, float]:
     "The targets of a record; null, na and what is not there are nan. Raises `MatattnError` for a text that is no number."
     values = {}
@@ -88,9 +104,14 @@ def _parsed(item: tuple) -> list[Parsed] | Parsed:
     return found[0]._replace(id=name, targets=targets)
 
 
+def _id(value) -> str:
+    "An id in one line."
+    return " ".join(str(value).split())[:60]
+
+
 def _item(record, number: int, path: Path, keys: tuple[str, ...], structure: str, names: dict[str, str]) -> tuple:
     "What `_parsed` takes, from a record."
-    name = next((str(record[key]) for key in keys if record.get(key) is not None), None) if isinstance(record, dict) else None
+    name = next((_id(record[key]) for key in keys if record.get(key) is not None), None) if isinstance(record, dict) else None
     where = f"{path}, record {number}" + (f" ({name})" if name else "")
     try:
         if not isinstance(record, dict) or structure not in record:
@@ -102,9 +123,6 @@ def _item(record, number: int, path: Path, keys: tuple[str, ...], structure: str
             content = (_jarvis if "lattice_mat" in content else _pymatgen)(content, where)
     except MatattnError as error:
         return name or f"record {number}", error, {}, where
-    except ValueError as error:
-        wrong = MatattnError(f"{where}: lists of unequal length or no numbers ({error}); correct the record.")
-        return name or f"record {number}", wrong, {}, where
     return name or f"record {number}", content, targets, where
 
 
@@ -166,7 +184,7 @@ def read_jarvis(path: str | Path,  # jdft_3d-*.json of JARVIS, or its .zip
     items = _records(Path(path), ("jid", "id", "material_id"), "atoms", targets, progress)
     return _read(items, Path(path), name, targets, min_distance, on_error, jobs=1, progress=progress)
 
-# %% ../../nbs/structures/45_json.ipynb #69f8e222
+# %% ../../nbs/structures/45_json.ipynb #41b06c2a
 def _matbench_rows(path: Path,
                    progress: bool | None,
                    ) -> tuple[list, dict]:  # (arrays or message, other cells, place of the structure) of each row; the other members
@@ -192,8 +210,6 @@ def _matbench_rows(path: Path,
                     content = _pymatgen(cells[place], where)
                 except MatattnError as error:
                     content = error
-                except ValueError as error:
-                    content = MatattnError(f"{where}: lists of unequal length or no numbers ({error}); correct the row.")
                 rows.append((content, [cell for cell in cells if not isinstance(cell, dict)], place))
     return rows, rest
 
@@ -212,7 +228,7 @@ def read_matbench(path: str | Path,  # matbench_*.json.gz
     if not rows or not isinstance(columns, list) or not isinstance(index, list) or len(index) != len(rows):
         raise MatattnError(f"{path}: rows of data with their `columns` and `index` were expected; give the .json.gz as it was published.")
     for number, ((content, cells, place), key) in enumerate(zip(rows, index), 1):
-        where = f"{path}, row {number} ({key})"
+        where = f"{path}, row {number} ({_id(key)})"
         names = [str(column) for k, column in enumerate(columns) if k != place]
         targets = {}
         try:
@@ -221,5 +237,5 @@ def read_matbench(path: str | Path,  # matbench_*.json.gz
             targets = _targets(dict(zip(names, cells)), dict.fromkeys(names), where)
         except MatattnError as error:
             content = content if isinstance(content, MatattnError) else error
-        items.append((str(key), content, targets, where))
+        items.append((_id(key), content, targets, where))
     return _read(items, path, name, units or {}, min_distance, on_error, jobs=1, progress=progress)

@@ -37,7 +37,7 @@ def read_text(path: str | Path,  # a text file, plain or compressed (.gz, .bz2)
         raise MatattnError(f"{path}: it is no text file; give the file itself, unpacked or as .gz or .bz2.")
     return data
 
-# %% ../../nbs/structures/27_tables.ipynb #b78787b7
+# %% ../../nbs/structures/27_tables.ipynb #00e6488c
 class Lines:
     "The lines of a text: where each starts is found at once, each is cut out when it is asked for."
 
@@ -46,6 +46,8 @@ class Lines:
                  ):
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if b"\v" in data or b"\f" in data:
+            data = data.replace(b"\v", b" ").replace(b"\f", b" ")
         self.data = data if data.endswith(b"\n") or not data else data + b"\n"
         self.starts = np.concatenate([[0], np.flatnonzero(np.frombuffer(self.data, np.uint8) == 10) + 1])  # one more than lines
 
@@ -72,7 +74,7 @@ def atomic_number(word: str,  # symbol in any case, or number
         number = int(word)
     return number
 
-# %% ../../nbs/structures/27_tables.ipynb #c07e670b
+# %% ../../nbs/structures/27_tables.ipynb #3d7fce28
 def _quick(body: bytes,  # lines of atoms
            rows: int,  # lines that there must be
            element: int,  # column
@@ -83,12 +85,13 @@ def _quick(body: bytes,  # lines of atoms
     import pandas as pd
 
     columns = [position, position + 1, position + 2]
+    exact = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}  # since 3.1 always
     table = pd.read_csv(io.BytesIO(body), sep=r"\s+", header=None, names=range(width), usecols=[element, *columns], na_filter=False,
                         dtype={element: "category", **dict.fromkeys(columns, np.float64)}, quoting=3, skip_blank_lines=False,
-                        encoding="latin-1", float_precision="round_trip", engine="c")
-    if len(table) != rows:
-        raise ValueError("blank lines")
+                        encoding="latin-1", engine="c", **exact)
     words = table[element].cat
+    if len(table) != rows or words.codes.min() < 0 or not all(isinstance(word, str) for word in words.categories):
+        raise ValueError("blank or short lines")
     numbers = np.array([atomic_number(word) for word in words.categories], dtype=np.uint8)[words.codes]
     return numbers, np.stack([table[column].to_numpy() for column in columns], axis=1)
 
@@ -108,7 +111,7 @@ def _slow(body: bytes, element: int, position: int) -> tuple[np.ndarray, np.ndar
     coords = [[_number(token) for token in row[position:position + 3]] if len(row) > position + 2 else [np.nan]*3 for row in rows]
     return np.array(numbers, dtype=np.uint8), np.array(coords, dtype=np.float64).reshape(-1, 3)
 
-# %% ../../nbs/structures/27_tables.ipynb #d6223b0b
+# %% ../../nbs/structures/27_tables.ipynb #5d9a0d96
 class AtomTable(NamedTuple):
     "The atoms of many blocks of lines."
     numbers: np.ndarray  # (n,) uint8
@@ -123,7 +126,7 @@ def _fault(text: bytes, line: int, element: int, position: int) -> str:
         return f"line {line}: '{shown}' lacks an element and three coordinates; complete it, or correct the number of atoms."
     if not atomic_number(row[element].decode("latin-1")):
         return f"line {line}: '{row[element][:20].decode('latin-1')}' is no element; use a symbol or an atomic number."
-    bad = next(token for token in row[position:position + 3] if not np.isfinite(_number(token)))
+    bad = next((token for token in row[position:position + 3] if not np.isfinite(_number(token))), text.strip())
     return f"line {line}: the coordinate '{bad[:20].decode('latin-1')}' is no finite number; correct it."
 
 
