@@ -72,7 +72,7 @@ def _jarvis(atoms: dict,  # of jarvis-tools' Atoms.to_dict
         raise MatattnError(f"{where}: the cell has no volume; correct the record or leave it out with on_error='skip'.")
     return numbers, np.linalg.solve(cell.T, coords.T).T if cartesian else coords, cell
 
-# %% ../../nbs/structures/45_json.ipynb #c921bb35
+# %% ../../nbs/structures/45_json.ipynb #2f46f569
 def _targets(record: dict, names: dict[str, str], where: str) -> dict[str, float]:
     "The targets of a record; null, na and what is not there are nan. Raises `MatattnError` for a text that is no number."
     values = {}
@@ -103,7 +103,7 @@ def _parsed(item: tuple) -> list[Parsed] | Parsed:
         raise MatattnError(f"{where}: its CIF holds {len(found)} structures; one was expected.")
     return found[0]._replace(id=name, targets=targets)
 
-
+# %% ../../nbs/structures/45_json.ipynb #6c09883d
 def _id(value) -> str:
     "An id in one line."
     return " ".join(str(value).split())[:60]

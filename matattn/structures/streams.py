@@ -21,7 +21,7 @@ from typing import TextIO
 
 from ..core.runtime import MatattnError
 
-# %% ../../nbs/structures/43_streams.ipynb #94ff8b4d
+# %% ../../nbs/structures/43_streams.ipynb #ba41bc2d
 @contextlib.contextmanager
 def open_json(path: Path,  # .json, .json.gz, .json.bz2, or a .zip with one .json
               ) -> Iterator[TextIO]:
@@ -44,7 +44,7 @@ def open_json(path: Path,  # .json, .json.gz, .json.bz2, or a .zip with one .jso
         why = getattr(error, "strerror", None) or error
         raise MatattnError(f"{path}: it cannot be read ({why}); download it anew.") from None
 
-
+# %% ../../nbs/structures/43_streams.ipynb #ab3be718
 class JsonStream:
     "Values out of a JSON text, one after another."
     _space, _decoder = re.compile(r"\s*"), json.JSONDecoder()

@@ -61,8 +61,8 @@ def _comments(structures: StructureSet,
         pairs.append(['pbc="T T T"']*len(structures))
     return [f"Properties={properties} " + " ".join(filter(None, row)) for row in zip(*pairs)]
 
-# %% ../../nbs/structures/32_writing.ipynb #61e1ad38
-def write_xyz(structures: StructureSet,
+# %% ../../nbs/structures/32_writing.ipynb #966a11ee
+def write_xyz(structures: StructureSet,  # molecules or crystals
               path: str | Path,  # .xyz or .extxyz
               columns: dict[str, np.ndarray] | None = None,  # more for each atom: name -> (N,) or (N, k)
               ) -> Path:  # the path
