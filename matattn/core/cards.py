@@ -61,7 +61,7 @@ def column_table(columns: Mapping[str, np.ndarray],  # name -> numbers, nan wher
                      "maximum": high, "mean": known.mean() if len(known) else np.nan, "deviation": known.std() if len(known) else np.nan})
     return pd.DataFrame(rows).set_index("column")
 
-# %% ../../nbs/core/75_cards.ipynb #ecbfc1ab
+# %% ../../nbs/core/75_cards.ipynb #7e2b99e7
 def robust_z(values: np.ndarray,  # (n,), nan where missing
              ) -> np.ndarray:  # (n,), nan where missing; for a constant column zero
     "Distance from the median in robust standard deviations."
@@ -92,13 +92,13 @@ def outlier_table(columns: Mapping[str, np.ndarray],  # name -> numbers
     for name, values in columns.items():
         z = np.nan_to_num(robust_z(values))
         far = np.argsort(-z, kind="stable")[:shown]
-        words = "; ".join(f"{labels[i]}: {values[i]:.4g}" for i in far if z[i] > limit)
+        words = "; ".join(f"{labels[i]}: {values[i]:.6g}" for i in far if z[i] > limit)
         tail = "a tail, not outliers; " if np.mean(z > limit) > .05 else ""
         rows.append({"column": name, "unit": units.get(name, ""), f"beyond {limit:g} deviations": int((z > limit).sum()),
                      "farthest": tail + words or "none"})
     return pd.DataFrame(rows).set_index("column")
 
-# %% ../../nbs/core/75_cards.ipynb #b8b1793f
+# %% ../../nbs/core/75_cards.ipynb #4db51c14
 def _ends(known: np.ndarray) -> tuple[float, float]:
     "Where the axis of a histogram begins and ends."
     low, high = np.quantile(known, [.001, .999])
@@ -129,6 +129,8 @@ def _histogram(ax, values: np.ndarray, name: str, unit: str):
     low, high = _ends(rest)
     words = [f"{zero:.0%} at zero, not drawn"] if zero > .2 else []
     words += [f"{beyond:,} beyond the axis"] if (beyond := int(((rest < low) | (rest > high)).sum())) else []
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+    ax.ticklabel_format(axis="x", useOffset=False)
     ax.hist(rest, bins=50, range=(low, high), color=COLORS["blue"], edgecolor="white", linewidth=.2)
     ax.margins(x=.01)
     if words:

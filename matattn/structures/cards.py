@@ -41,10 +41,10 @@ def element_counts(s: StructureSet,  # molecules or crystals
     "In how many structures each element occurs, by atomic number."
     return np.bincount(s.composition().indices, minlength=len(SYMBOLS))
 
-# %% ../../nbs/structures/90_cards.ipynb #96ada542
+# %% ../../nbs/structures/90_cards.ipynb #08e44429
 def _short(count: int) -> str:
     "A count in at most four characters."
-    return f"{count}" if count < 1000 else f"{count/1000:.1f}k" if count < 9950 else f"{count/1000:.0f}k"
+    return f"{count}" if count < 1000 else f"{count/1000:.1f}".removesuffix(".0") + "k" if count < 9950 else f"{count/1000:.0f}k"
 
 
 def plot_elements(s: StructureSet,  # molecules or crystals
@@ -116,7 +116,7 @@ def plot_sizes(s: StructureSet,  # molecules or crystals
         _whole_rows(right)
     return fig
 
-# %% ../../nbs/structures/90_cards.ipynb #0f739e7e
+# %% ../../nbs/structures/90_cards.ipynb #322692b8
 def twin_pairs(s: StructureSet,  # molecules or crystals
                ):  # pandas DataFrame: first, second, distance (Å)
     "What `twins` finds, kept in the cache. Raises `MatattnError`."
@@ -148,13 +148,14 @@ def twin_table(s: StructureSet,  # molecules or crystals
     _, which, sizes = np.unique(formulas, return_inverse=True, return_counts=True)
     rows = np.unique(pairs[["first", "second"]].to_numpy())
     same = int((pairs["distance"] < IDENTICAL).sum())
-    words = (f"{len(sizes):,} different formulas; {np.mean(sizes[which] > 1):.0%} of the rows share theirs with another row. "
+    shared = np.mean(sizes[which] > 1)
+    words = (f"{len(sizes):,} different formula{'s'*(len(sizes) > 1)}; {shared:.0%} of the rows share theirs with another row. "
              f"{len(rows):,} rows have a twin of the same formula within {TOLERANCE:g} Å, {same:,} pairs are the same to {IDENTICAL:g} Å "
              "(mirror images count).")
     examples = []
     for first, second, distance in pairs.head(shown).itertuples(index=False):
         first, second = int(first), int(second)
-        values = {name: f"{column[first]:.4g} / {column[second]:.4g}" for name, column in list(s.targets.items())[:4]}
+        values = {name: f"{column[first]:.6g} / {column[second]:.6g}" for name, column in list(s.targets.items())[:4]}
         examples.append({"first": s.ids[first], "second": s.ids[second], "formula": formulas[first], "distance (Å)": round(distance, 4),
                          **values})
     return words, pd.DataFrame(examples)

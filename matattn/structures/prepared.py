@@ -165,7 +165,7 @@ def prepare(name: str | DataSet,  # name in the registry
         raise MatattnError(f"{folder}: cannot be written ({error.strerror or error}); make room, or set MATATTN_CACHE.") from None
     return StructureSet.load(folder)
 
-# %% ../../nbs/structures/65_prepared.ipynb #002200b2
+# %% ../../nbs/structures/65_prepared.ipynb #2d15cfa0
 def _chosen(s: StructureSet,
             targets: list[str] | None,  # None: all
             ) -> StructureSet:
@@ -177,13 +177,17 @@ def _chosen(s: StructureSet,
                                              units={name: s.units[name] for name in targets})
 
 
-def load_structures(name: str,  # name in the registry, see `matattn data list`
+def load_structures(name: str,  # name in the registry, see `matattn data list`, or of an embedded set
                     targets: list[str] | None = None,  # None: all
                     mmap: bool = True,  # map the cache's arrays; False: read them into memory
                     download: bool = True,  # False: only what is on this machine
                     source: str = "auto",  # "auto": the data folder first; "published": the whole set from the published files
                     ) -> StructureSet:
     "A public set of molecules or crystals. Raises `DataNotFound` when it is nowhere, `MatattnError` for unknown names or damaged files."
+    from matattn.structures.embedded import EMBEDDED, load_embedded
+
+    if name in EMBEDDED:
+        return _chosen(load_embedded(name), targets)
     entry = dataset(name)
     if source not in ("auto", "published"):
         raise MatattnError(f"source='{source}'; choose 'auto' or 'published'.")
