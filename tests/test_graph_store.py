@@ -80,16 +80,18 @@ def test_ghost_adds_and_changes_nothing(seed, n_atoms, compiled, more):
     store = GraphStore.from_graphs(random_graphs(seed, n_atoms)[0], reverse=True, pairs=True)
     chosen = np.random.default_rng(seed).permutation(len(n_atoms))
     batch = store.batch(chosen)
-    shape = (len(batch.numbers) + more[0], len(batch.distance) + more[1], len(batch.cosine) + more[2])
+    shape = (len(batch.numbers) + more[0], len(batch.distance) + more[1], len(chosen) + more[2], len(batch.cosine) + more[2])
     padded = store.batch(chosen, pad_to=shape, compiled=compiled)
-    assert (len(padded.numbers), len(padded.distance), len(padded.cosine)) == shape and padded.n_graphs == len(n_atoms) + 1
+    assert (len(padded.numbers), len(padded.distance), padded.n_graphs, len(padded.cosine)) == shape
+    assert len(padded.ptr) == len(padded.edge_ptr) == padded.n_graphs + 1 and padded.mask.sum() == padded.n_real == len(chosen)
     for name in ("numbers", "batch", "distance", "image", "reverse", "cosine"):
         found, expected = getattr(padded, name), getattr(batch, name)
         assert torch.equal(found[:len(expected)], expected), name
     for name, count in (("edge_index", batch.edge_index.shape[1]), ("pairs", len(batch.cosine))):
         assert torch.equal(getattr(padded, name)[:, :count], getattr(batch, name))
     assert padded.edge_index[:, len(batch.distance):].min() >= len(batch.numbers)
-    assert padded.targets[-1].isnan().all() and torch.equal(padded.targets[:-1], batch.targets)
+    assert padded.targets[len(chosen):].isnan().all() and torch.equal(padded.targets[:len(chosen)], batch.targets)
+    assert (padded.batch[len(batch.numbers):] == len(chosen)).all()
 
 
 @SETTINGS
@@ -193,6 +195,20 @@ def test_plan_holds_every_graph_once_within_limits(seed, limits, bucketed, shuff
         assert len(part) == 1 or all(sums[what] <= limit for what, limit in limits.items())
 
 
+def test_padded_batches_are_compiled_once():
+    from torch._dynamo.testing import CompileCounter
+
+    def model(batch):
+        atoms = torch.zeros(len(batch.numbers)).index_add(0, batch.centre, batch.distance)
+        return torch.zeros(batch.n_graphs).index_add(0, batch.batch, atoms)
+
+    store, counter = GraphStore.from_graphs(random_graphs(0, [3, 2, 5, 4, 1, 2, 3, 5, 5, 2])[0]), CompileCounter()
+    compiled = torch.compile(model, backend=counter, dynamic=False)
+    walk = batches(store, pad=True, max_atoms=9, max_edges=200)
+    sums = [np.allclose(compiled(batch)[batch.mask], model(store.batch(batch.indices)), rtol=1e-5) for batch in walk]
+    assert len(sums) > 3 and all(sums) and counter.frame_count == 1
+
+
 def test_walk_resumes_at_every_step():
     store = GraphStore.from_graphs(random_graphs(1, [2, 3, 1, 4, 2, 2, 5])[0])
     whole = [batch.ids.tolist() for walk in [batches(store, max_atoms=6, seed=4)]*3 for batch in walk]
@@ -250,7 +266,7 @@ def test_bad_requests_are_refused():
 def test_gpu_equals_processor():
     graphs, crystals = random_graphs(5, [3, 1, 5, 2, 4])
     options = {"reverse": True, "pairs": True, "backtracking": False, "structures": crystals}
-    ours, theirs = (GraphStore.from_graphs(graphs, device=device, **options).batch([4, 0, 0], pad_to=(40, 400, 9000))
+    ours, theirs = (GraphStore.from_graphs(graphs, device=device, **options).batch([4, 0, 0], pad_to=(40, 400, 5, 9000))
                     for device in ("cuda", "cpu"))
     for name in ("numbers", "batch", "edge_index", "distance", "image", "reverse", "pairs", "targets", "positions", "cell", "ptr",
                  "edge_ptr"):

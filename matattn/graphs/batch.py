@@ -13,22 +13,22 @@ import torch
 
 from ..core.runtime import pick_device
 
-# %% ../../nbs/graphs/38_batch.ipynb #6515d944
+# %% ../../nbs/graphs/38_batch.ipynb #da16ed62
 @dataclass
 class Batch:
     "Several graphs as one, of n atoms and e edges."
-    numbers: torch.Tensor  # (n,) int64, atomic numbers; 0 in the ghost graph of a padded batch
+    numbers: torch.Tensor  # (n,) int64, atomic numbers; 0 in the ghosts of a padded batch
     batch: torch.Tensor  # (n,) int64, which graph of the batch each atom belongs to
     edge_index: torch.Tensor  # (2, e) int64, neighbour and centre, atom numbers within the batch
     distance: torch.Tensor  # (e,) Å
     image: torch.Tensor  # (e, 3) int8, cells to the neighbour
-    ptr: torch.Tensor  # (n_real + 1,) int64, where each graph's atoms start
-    edge_ptr: torch.Tensor  # (n_real + 1,) int64, where each graph's edges start
-    targets: torch.Tensor  # (n_graphs, k), nan where missing and in the ghost graph
+    ptr: torch.Tensor  # (n_graphs + 1,) int64, where each graph's atoms start
+    edge_ptr: torch.Tensor  # (n_graphs + 1,) int64, where each graph's edges start
+    targets: torch.Tensor  # (n_graphs, k), nan where missing and in ghosts
+    mask: torch.Tensor  # (n_graphs,) bool, False for ghosts
     indices: torch.Tensor  # (n_real,) int64, numbers of the graphs in the store, on the host
     ids: np.ndarray  # (n_real,) str
-    n_graphs: int  # with the ghost graph
-    n_real: int  # without it
+    n_graphs: int  # with the ghosts of a padded batch
     features: dict[str, torch.Tensor] = field(default_factory=dict)  # name -> (e,) or (e, k)
     reverse: torch.Tensor | None = None  # (e,) int64, the edge back, within the batch; -1 where there is none
     positions: torch.Tensor | None = None  # (n, 3) Å
@@ -47,13 +47,13 @@ class Batch:
         return self.edge_index[1]
 
     @property
-    def mask(self) -> torch.Tensor:
-        "(n_graphs,) bool: False for the ghost graph."
-        return torch.arange(self.n_graphs, device=self.numbers.device) < self.n_real
+    def n_real(self) -> int:
+        "Graphs without the ghosts."
+        return len(self.ids)
 
     def __repr__(self) -> str:
-        ghost = " and a ghost" if self.n_graphs > self.n_real else ""
-        return f"<Batch: {self.n_real} graphs{ghost}, {len(self.numbers):,} atoms, {len(self.distance):,} edges on {self.numbers.device}>"
+        ghosts = f" and {self.n_graphs - self.n_real} ghosts" if self.n_graphs > self.n_real else ""
+        return f"<Batch: {self.n_real} graphs{ghosts}, {len(self.numbers):,} atoms, {len(self.distance):,} edges on {self.numbers.device}>"
 
 # %% ../../nbs/graphs/38_batch.ipynb #1a78844a
 def _moved(batch: Batch,

@@ -14,7 +14,7 @@ import numpy as np
 from ..core.arrays import offsets_of
 from ..core.runtime import MatattnError
 
-# %% ../../nbs/graphs/50_batches.ipynb #e6665090
+# %% ../../nbs/graphs/50_batches.ipynb #983761d7
 @dataclass
 class BatchPlan:
     "Which graphs form each batch of an epoch. Raises `MatattnError` when no limit is given, or a graph is larger than told."
@@ -37,8 +37,13 @@ class BatchPlan:
             if getattr(self, what) is not None and getattr(self, what) < 1:
                 raise MatattnError(f"BatchPlan: {what} is {getattr(self, what)}; give at least 1.")
         self.indices = np.arange(len(self.sizes)) if self.indices is None else np.asarray(self.indices)
-        if len(self.indices) == 0:
+        if self.indices.dtype == bool and len(self.indices) == len(self.sizes):
+            self.indices = np.flatnonzero(self.indices)
+        if self.indices.size == 0:
             raise MatattnError("BatchPlan: there are no graphs to make batches of; give indices of at least one.")
+        if self.indices.dtype.kind not in "iu" or self.indices.ndim != 1:
+            raise MatattnError(f"BatchPlan: indices are {self.indices.dtype} of shape {self.indices.shape}; give whole numbers or a mask "
+                               f"of {len(self.sizes)}.")
         if self.indices.min() < 0 or self.indices.max() >= len(self.sizes):
             raise MatattnError(f"BatchPlan: indices reach from {self.indices.min()} to {self.indices.max()} in a set of {len(self.sizes)}; "
                                f"choose from 0 to {len(self.sizes) - 1}.")
@@ -115,7 +120,7 @@ def _epoch(plan: BatchPlan,
 BatchPlan.epoch = _epoch
 BatchPlan.__len__ = lambda plan: len(plan.epoch(plan._kept[0] or 0))
 
-# %% ../../nbs/graphs/50_batches.ipynb #b9e2cb12
+# %% ../../nbs/graphs/50_batches.ipynb #19734782
 def _fill(plan: BatchPlan,
           epoch: int = 0,  # from 0
           ) -> dict[str, np.ndarray]:  # "graphs", "atoms", "edges": (batches,)
@@ -128,11 +133,12 @@ def _fill(plan: BatchPlan,
     return {name: np.add.reduceat(values, starts) for name, values in counts.items()}
 
 
-def _pad_to(plan: BatchPlan) -> tuple[int, int]:  # atoms, edges
+def _pad_to(plan: BatchPlan) -> tuple[int, int, int]:  # atoms, edges, graphs
     "The one shape that holds every batch, for `GraphStore.batch(..., pad_to=)`. Raises `MatattnError` without a limit of atoms and edges."
     if plan.max_atoms is None or plan.max_edges is None:
         raise MatattnError("BatchPlan: one shape for all batches needs both limits; give max_atoms and max_edges.")
-    return max(plan.max_atoms, int(plan.atoms.max())) + 1, max(plan.max_edges, int(plan.edges.max()))
+    most = min(int(np.searchsorted(np.cumsum(np.sort(size)), limit, side="right")) for size, limit in plan.budgets)
+    return max(plan.max_atoms, int(plan.atoms.max())) + 1, max(plan.max_edges, int(plan.edges.max())), max(most, 1) + 1
 
 
 BatchPlan.fill, BatchPlan.pad_to = _fill, property(_pad_to)

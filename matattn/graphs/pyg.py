@@ -14,7 +14,7 @@ from .batch import Batch
 from .sets import GraphSet, edge_order
 from .store import GraphStore
 
-# %% ../../nbs/graphs/60_pyg.ipynb #0eb9e9a4
+# %% ../../nbs/graphs/60_pyg.ipynb #1cef2313
 _PER_EDGE = ("image", "reverse")
 
 
@@ -34,12 +34,10 @@ def as_pyg_batch(batch: Batch,  # of a store
         data.pos = batch.positions
     if batch.cell is not None:
         data.cell = batch.cell
-    if batch.n_graphs > batch.n_real:
-        data.ptr = torch.cat([batch.ptr, batch.ptr.new_tensor([len(batch.numbers)])])
     data._num_graphs = batch.n_graphs
     return data
 
-# %% ../../nbs/graphs/60_pyg.ipynb #0529ba9c
+# %% ../../nbs/graphs/60_pyg.ipynb #9a1c6832
 def _one(store: GraphStore,
          i: int,  # which graph
          names: list[str],  # of the targets
@@ -63,10 +61,10 @@ def to_pyg(graphs: GraphSet,  # any
            structures=None,  # `StructureSet` that the graphs were made from: adds pos and cell
            ):  # torch_geometric.data.Data or a list of them
     "Graphs as Data objects. Raises `MatattnError` for a number out of range."
-    store = GraphStore.from_graphs(graphs, structures=structures)
-    if isinstance(which, (int, np.integer)):
-        return _one(store, int(which), [*graphs.targets])
-    return [_one(store, int(i), [*graphs.targets]) for i in (range(len(graphs)) if which is None else which)]
+    chosen = slice(None) if which is None else which
+    store = GraphStore.from_graphs(graphs[chosen], structures=structures if structures is None else structures[chosen])
+    data = [_one(store, i, [*graphs.targets]) for i in range(len(store))]
+    return data[0] if isinstance(which, (int, np.integer)) else data
 
 # %% ../../nbs/graphs/60_pyg.ipynb #a28c5c5d
 def _stacked(data: list,
@@ -92,7 +90,7 @@ def _numbers(item) -> torch.Tensor:
         raise MatattnError("from_pyg: a graph has no atomic numbers; give them as 'z', one whole number an atom.")
     return z.reshape(-1)
 
-# %% ../../nbs/graphs/60_pyg.ipynb #ea43942d
+# %% ../../nbs/graphs/60_pyg.ipynb #d387a723
 def from_pyg(data,  # list of torch_geometric.data.Data, or a Batch of them
              features: tuple[str, ...] = (),  # columns that become edge features, besides a wide edge_attr
              targets: list[str] | None = None,  # names of the columns of y; None: as `to_pyg` wrote them, else y, or y0, y1, ...
@@ -100,7 +98,10 @@ def from_pyg(data,  # list of torch_geometric.data.Data, or a Batch of them
              method: dict | None = None,  # how the neighbours were found
              ) -> GraphSet:
     "Graphs from PyTorch Geometric. Raises `MatattnError` for an object without atomic numbers or edges, or with columns that do not fit."
-    data = data.to_data_list() if hasattr(data, "to_data_list") else list(data)
+    try:
+        data = data.to_data_list() if hasattr(data, "to_data_list") else list(data)
+    except RuntimeError:
+        raise MatattnError("from_pyg: this Batch does not know its graphs, as those of as_pyg_batch; give a list of Data.") from None
     if not data or any(getattr(item, "edge_index", None) is None for item in data):
         raise MatattnError("from_pyg: a graph has no edge_index; make the neighbours first, for instance with radius_graph.")
     numbers = [_numbers(item).cpu().numpy() for item in data]

@@ -24,7 +24,7 @@ def _compiled():
         return None
     return copying
 
-# %% ../../nbs/graphs/37_runs.ipynb #95e69478
+# %% ../../nbs/graphs/37_runs.ipynb #b9b196e2
 class Runs:
     "Rows of chosen structures in flat tensors, and where they go in a batch."
 
@@ -33,13 +33,14 @@ class Runs:
                  counts: np.ndarray,  # (b,) int64, rows of each structure
                  device: torch.device,  # of the tensors
                  size: int | None = None,  # rows of the batch, when it is filled up beyond those of the structures
+                 ghosts: int = 0,  # structures of the batch that are none; the first has all the rows that were filled up
                  pin: bool = False,  # make batches in page-locked memory
                  compiled: bool = True,  # use the compiled loop on a processor
                  ):
         self.starts, self.counts, self.device, self.pin = starts, counts, device, pin
         self.offsets = offsets_of(counts)
         self.total = int(self.offsets[-1])
-        self.size = self.total if size is None else size
+        self.size, self.ghosts = self.total if size is None else size, ghosts
         self.loops = _compiled() if compiled and device.type == "cpu" else None
 
     @cached_property
@@ -49,8 +50,8 @@ class Runs:
 
     @cached_property
     def ptr(self) -> torch.Tensor:
-        "(b + 1,) where each structure starts in the batch, on the device."
-        return to_device(self.offsets, self.device)
+        "(b + ghosts + 1,) where each structure starts in the batch, on the device."
+        return to_device(np.append(self.offsets, np.full(self.ghosts, self.size)) if self.ghosts else self.offsets, self.device)
 
     @cached_property
     def owner(self) -> torch.Tensor:

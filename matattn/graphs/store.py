@@ -130,7 +130,7 @@ def _open(path: str | Path,  # as written by `GraphSet.save`; a folder is mapped
 
 GraphStore.from_graphs, GraphStore.open = staticmethod(_from_graphs), staticmethod(_open)
 
-# %% ../../nbs/graphs/40_store.ipynb #6dc0ece2
+# %% ../../nbs/graphs/40_store.ipynb #8ac286d3
 def _chosen(store: GraphStore,
             indices,  # whole numbers or a mask
             ) -> np.ndarray:  # (b,) int64
@@ -153,31 +153,36 @@ def _chosen(store: GraphStore,
 
 def _runs(store: GraphStore,
           chosen: np.ndarray,  # (b,)
-          pad_to: tuple[int, ...] | None,  # atoms, edges
+          pad_to: tuple[int, ...] | None,  # atoms, edges, graphs
           compiled: bool,  # use the compiled loop on a processor
           ) -> tuple[Runs, Runs]:  # of atoms, of edges
     "Which rows of the atoms and edges a batch takes. Raises `MatattnError` when they do not fit."
-    atoms, edges = pad_to[:2] if pad_to else (None, None)
-    atoms = Runs(store.atom_offsets[chosen], store.n_atoms[chosen], store.device, atoms, store.pin, compiled)
-    edges = Runs(store.edge_offsets[chosen], store.n_edges[chosen], store.device, edges, store.pin, compiled)
-    if pad_to and (atoms.size <= atoms.total or edges.size < edges.total):
-        raise MatattnError(f"{store.name or 'GraphStore'}: a batch of {atoms.total} atoms and {edges.total} edges does not fit into pad_to="
-                           f"{pad_to}; give room for at least {atoms.total + 1} atoms and {edges.total} edges, or choose fewer graphs.")
+    (atoms, edges, graphs), b = (*pad_to, None)[:3] if pad_to else (None, None, len(chosen)), len(chosen)
+    ghosts = (b + 1 if graphs is None else graphs) - b
+    atoms = Runs(store.atom_offsets[chosen], store.n_atoms[chosen], store.device, atoms, ghosts, store.pin, compiled)
+    edges = Runs(store.edge_offsets[chosen], store.n_edges[chosen], store.device, edges, ghosts, store.pin, compiled)
+    if pad_to and (atoms.size <= atoms.total or edges.size < edges.total or ghosts < 1):
+        raise MatattnError(f"{store.name or 'GraphStore'}: a batch of {b} graphs, {atoms.total} atoms and {edges.total} edges does not fit "
+                           f"into pad_to={pad_to}; give room for at least {atoms.total + 1} atoms, {edges.total} edges and {b + 1} graphs.")
     return atoms, edges
+
+
+_MISSING = torch.tensor(torch.nan)
 
 
 def _rows(values: torch.Tensor,  # (M, ...) one row a structure
           chosen: torch.Tensor,  # (b,) on the device
-          ghost: torch.Tensor | None,  # row of the ghost graph, None: there is none
+          ghosts: int,  # rows to add
+          ghost: torch.Tensor,  # such a row
           ) -> torch.Tensor:
     "Rows of the chosen structures."
     rows = values.index_select(0, chosen)
-    return rows if ghost is None else torch.cat([rows, ghost.to(rows).expand(1, *rows.shape[1:])])
+    return torch.cat([rows, ghost.to(rows).expand(ghosts, *rows.shape[1:])]) if ghosts else rows
 
-# %% ../../nbs/graphs/40_store.ipynb #2b86c14d
+# %% ../../nbs/graphs/40_store.ipynb #15773cd2
 def _batch(store: GraphStore,
            indices,  # numbers of the graphs, in any order, repeats allowed; on the host, or the device is waited for
-           pad_to: tuple[int, ...] | None = None,  # atoms, edges (and pairs) to fill up to with a ghost graph; None: no ghost
+           pad_to: tuple[int, ...] | None = None,  # atoms and edges (then graphs, then pairs) to fill up to with ghosts; None: no ghosts
            compiled: bool = True,  # use the compiled loop on a processor
            ) -> Batch:
     "The chosen graphs as one batch. Raises `MatattnError` for numbers out of range or when the batch does not fit `pad_to`."
@@ -189,17 +194,17 @@ def _batch(store: GraphStore,
     batch = Batch(
         numbers=numbers, batch=owner, edge_index=edge_index, distance=distance, image=image, ptr=atoms.ptr, edge_ptr=edges.ptr,
         ids=store.ids[chosen], indices=torch.from_numpy(chosen),
-        targets=_rows(store.rows["targets"], picked, torch.tensor(torch.nan) if pad_to else None),
-        n_graphs=len(chosen) + (pad_to is not None), n_real=len(chosen),
+        targets=_rows(store.rows["targets"], picked, atoms.ghosts, _MISSING), n_graphs=len(chosen) + atoms.ghosts,
+        mask=to_device(np.arange(len(chosen) + atoms.ghosts) < len(chosen), store.device),
         features={name: copied(edges, values) for name, values in store.features.items()})
     if "reverse" in columns:
         batch.reverse = shifted(edges, columns["reverse"], edges, fill=-1)
     if "positions" in columns:
         batch.positions = copied(atoms, columns["positions"])
     if "cell" in store.rows:
-        batch.cell = _rows(store.rows["cell"], picked, torch.eye(3) if pad_to else None)
+        batch.cell = _rows(store.rows["cell"], picked, atoms.ghosts, torch.eye(3))
     if store.n_pairs is not None:
-        _add_pairs(store, batch, atoms, edges, chosen, pad_to[2] if pad_to and len(pad_to) > 2 else None)
+        _add_pairs(store, batch, atoms, edges, chosen, pad_to[3] if pad_to and len(pad_to) > 3 else None)
     return batch
 
 
