@@ -128,7 +128,8 @@ def test_voronoi_equals_pymatgen(seed):
 
 
 @pytest.mark.parametrize("positions", [[[0., 0, 0]], [[0., 0, 0], [0, 0, 1.1]], [[0., 0, 0], [0, 0, 1.06], [0, 0, 2.22]],
-                                       [[1.4*np.cos(a), 1.4*np.sin(a), 0] for a in np.arange(6)*np.pi/3]], ids=["atom", "pair", "line", "ring"])
+                                       [[1.4*np.cos(a), 1.4*np.sin(a), 0] for a in np.arange(6)*np.pi/3]],
+                         ids=["atom", "pair", "line", "ring"])
 def test_flat_molecules_equal_pymatgen_in_the_box_and_have_no_images_without(positions):
     flat = StructureSet(np.full(len(positions), 6), positions, [len(positions)])
     assert voronoi_differences(voronoi_graph(flat, published=True), voronoi_reference(flat)).max() < 1e-6
@@ -196,6 +197,7 @@ def test_real_crystals_have_the_graphs_of_cgcnn_index_for_index():
     for number in range(len(some)):
         atoms = slice(some.offsets[number], some.offsets[number + 1])
         theirs = Structure(some.cell[number], some.numbers[atoms], some.coords[atoms]).get_all_neighbors(8., include_index=True)
-        wanted = [(i, n.index, *map(int, n.image)) for i, found in enumerate(theirs) for n in sorted(found, key=lambda n: n.nn_distance)[:12]]
+        nearest = [sorted(found, key=lambda n: n.nn_distance)[:12] for found in theirs]
+        wanted = [(i, n.index, *map(int, n.image)) for i, found in enumerate(nearest) for n in found]
         one = graphs[number]
         assert wanted == list(zip(one.centre, one.neighbour, *one.image.T, strict=True))

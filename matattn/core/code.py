@@ -14,9 +14,10 @@ from pathlib import Path
 import matattn
 from .runtime import digest, project_path
 
-# %% ../../nbs/core/08_code.ipynb #433b9602
-_NO_NUMBERS = {f"core.{name}" for name in ("cards", "claims", "cli", "code", "data", "datasets", "execution", "plots", "profiles", "progress", "readme",
-                                           "records", "runner", "runs", "schema")} | {"structures.cards", "structures.sources"}
+# %% ../../nbs/core/08_code.ipynb #060d096d
+_NO_NUMBERS = {f"core.{name}" for name in ("cards", "claims", "cli", "code", "data", "datasets", "execution", "plots", "profiles",
+                                           "progress", "readme", "records", "runner", "runs", "schema")}
+_NO_NUMBERS |= {"structures.cards", "structures.sources"}
 
 
 def _module_file(name: str) -> Path | None:  # name below the package, such as "core.runtime"

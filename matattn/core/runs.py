@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .profiles import Experiment, experiment_names, find_experiment, read_settings, run_parameters
 from .code import code_digests
+from .profiles import Experiment, experiment_names, find_experiment, read_settings, run_parameters
 from .records import check_record, is_embedded, record_path, run_name, runs_dir
 from .runtime import MatattnError
 

@@ -5,11 +5,9 @@
 # %% auto #0
 __all__ = ['CLOSED', 'FAR', 'facets', 'new_work']
 
-# %% ../../nbs/graphs/20_voronoi.ipynb #8d6e7a4c
+# %% ../../nbs/graphs/20_voronoi.ipynb #0493d07a
 import numpy as np
 from numba import njit
-
-from .search import gather, new_buffers, new_grid, shell_order
 
 # %% ../../nbs/graphs/20_voronoi.ipynb #fbcca521
 CLOSED = 1e-7  # sr; a cell that is open by less is closed, smaller facets are not looked for

@@ -49,7 +49,7 @@ class Report:
                 ) -> "Report":  # of both parts
         return Report(self.kept + other.kept, self.skipped + other.skipped)
 
-# %% ../../nbs/structures/00_sets.ipynb #fe791695
+# %% ../../nbs/structures/00_sets.ipynb #4c7dc51b
 @dataclass
 class StructureSet:
     "Molecules or crystals as ragged arrays. Raises `MatattnError` when the arrays do not fit each other."
@@ -98,19 +98,25 @@ class StructureSet:
         "Which structure each atom belongs to."
         return np.repeat(np.arange(len(self), dtype=np.int32), self.n_atoms)
 
-    def positions(self) -> np.ndarray:  # (N, 3) Å
-        "Cartesian coordinates of all atoms."
-        if not self.fractional:
-            return self.coords
-        return np.einsum("ni,nij->nj", self.coords, np.repeat(self.cell, self.n_atoms, axis=0))
+# %% ../../nbs/structures/00_sets.ipynb #adf457d3
+def _positions(s: StructureSet) -> np.ndarray:  # (N, 3) Å
+    "Cartesian coordinates of all atoms."
+    if not s.fractional:
+        return s.coords
+    return np.einsum("ni,nij->nj", s.coords, np.repeat(s.cell, s.n_atoms, axis=0))
 
-    def frac_coords(self) -> np.ndarray:  # (N, 3)
-        "Fractional coordinates of all atoms. Raises `MatattnError` for molecules."
-        if self.cell is None:
-            raise MatattnError(f"{self.name or 'this set'}: molecules have no cell, so no fractional coordinates; use positions().")
-        if self.fractional:
-            return self.coords
-        return np.einsum("ni,nij->nj", self.coords, np.repeat(np.linalg.inv(self.cell), self.n_atoms, axis=0))
+
+def _frac_coords(s: StructureSet) -> np.ndarray:  # (N, 3)
+    "Fractional coordinates of all atoms. Raises `MatattnError` for molecules."
+    if s.cell is None:
+        raise MatattnError(f"{s.name or 'this set'}: molecules have no cell, so no fractional coordinates; use positions().")
+    if s.fractional:
+        return s.coords
+    return np.einsum("ni,nij->nj", s.coords, np.repeat(np.linalg.inv(s.cell), s.n_atoms, axis=0))
+
+
+StructureSet.positions = _positions
+StructureSet.frac_coords = _frac_coords
 
 # %% ../../nbs/structures/00_sets.ipynb #47c4d657
 def _check_shapes(s: StructureSet):
@@ -128,12 +134,15 @@ def _check_shapes(s: StructureSet):
     if rows and s.n_atoms.min() < 1:
         raise MatattnError(f"{place}, structure '{s.ids[int(s.n_atoms.argmin())]}': it has no atoms; leave it out.")
 
-# %% ../../nbs/structures/00_sets.ipynb #b27713c5
+# %% ../../nbs/structures/00_sets.ipynb #dfdf9a2e
 def _pick(s: StructureSet,
           chosen,  # an int, a slice, structure numbers or a mask
           ) -> StructureSet:
-    "The chosen structures, as a set."
-    rows = np.atleast_1d(np.arange(len(s))[chosen])
+    "The chosen structures, as a set. Raises `MatattnError` for a number that the set does not have."
+    try:
+        rows = np.atleast_1d(np.arange(len(s))[chosen])
+    except IndexError as error:
+        raise MatattnError(f"{s.name or 'StructureSet'}: {error}; choose among its {len(s)} structures.") from None
     atoms = slice(s.offsets[rows[0]], s.offsets[rows[-1] + 1]) if len(rows) and (np.diff(rows) == 1).all() else ragged_rows(s.offsets, rows)
     return replace(s, numbers=s.numbers[atoms], coords=s.coords[atoms], n_atoms=s.n_atoms[rows], ids=s.ids[rows], report=None,
                    cell=None if s.cell is None else s.cell[rows], targets={name: values[rows] for name, values in s.targets.items()},
