@@ -24,7 +24,7 @@ def _compiled():
         return None
     return copying
 
-# %% ../../nbs/graphs/37_runs.ipynb #b9b196e2
+# %% ../../nbs/graphs/37_runs.ipynb #75258bd5
 class Runs:
     "Rows of chosen structures in flat tensors, and where they go in a batch."
 
@@ -73,12 +73,12 @@ class Runs:
               ) -> torch.Tensor:  # (size, ...) of which the first `total` rows are still to be filled
         "Room for the rows of a batch."
         if out is None:
-            out = torch.empty((self.size, *like.shape[1:]), dtype=dtype, device=self.device, pin_memory=self.pin)
+            out = like.new_empty((self.size, *like.shape[1:]), dtype=dtype, pin_memory=self.pin)
         if self.size > self.total:
             out[self.total:] = fill
         return out
 
-# %% ../../nbs/graphs/37_runs.ipynb #312fd8ea
+# %% ../../nbs/graphs/37_runs.ipynb #c9ca77ef
 def to_device(values: np.ndarray,  # contiguous, on the host
               device: torch.device,  # where to
               ) -> torch.Tensor:  # there; the same memory on a processor
@@ -92,7 +92,9 @@ def to_device(values: np.ndarray,  # contiguous, on the host
 def _bytes(tensor: torch.Tensor,  # on the host
            ) -> np.ndarray:  # (size,) uint8, the same memory
     "The memory of a tensor, so that one compiled loop copies every type."
-    return tensor.view(-1).view(torch.uint8).numpy() if tensor.numel() else np.zeros(0, dtype=np.uint8)
+    if tensor.dtype is torch.bfloat16:  # numpy has none
+        tensor = tensor.view(torch.int16)
+    return tensor.numpy().reshape(-1).view(np.uint8)
 
 
 class Column:

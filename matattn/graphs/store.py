@@ -19,7 +19,7 @@ from .edges import blocks, degrees, reverse_edges
 from .runs import Column, Runs, copied, gathered_atoms, gathered_edges, shifted, to_device
 from .sets import GraphSet
 
-# %% ../../nbs/graphs/40_store.ipynb #2a254bbb
+# %% ../../nbs/graphs/40_store.ipynb #757bd967
 class GraphStore:
     "The graphs of a data set as flat tensors; make it with `GraphStore.from_graphs` or `GraphStore.open`."
 
@@ -37,6 +37,7 @@ class GraphStore:
         self.target_names = tuple(graphs.targets)
         self.n_atoms, self.n_edges = graphs.n_atoms.astype(np.int64), graphs.n_edges.astype(np.int64)
         self.atom_offsets, self.edge_offsets = offsets_of(self.n_atoms), offsets_of(self.n_edges)
+        self.bounds = np.stack([self.atom_offsets[:-1], self.n_atoms, self.edge_offsets[:-1], self.n_edges])  # (4, M)
         self.columns, self.features, self.rows, self.n_pairs = columns, features, rows, n_pairs
         self.device, self.backtracking = device, backtracking
         self.pin = pin and device.type == "cpu" and torch.cuda.is_available()
@@ -130,7 +131,7 @@ def _open(path: str | Path,  # as written by `GraphSet.save`; a folder is mapped
 
 GraphStore.from_graphs, GraphStore.open = staticmethod(_from_graphs), staticmethod(_open)
 
-# %% ../../nbs/graphs/40_store.ipynb #8ac286d3
+# %% ../../nbs/graphs/40_store.ipynb #10d19f82
 def _chosen(store: GraphStore,
             indices,  # whole numbers or a mask
             ) -> np.ndarray:  # (b,) int64
@@ -159,8 +160,9 @@ def _runs(store: GraphStore,
     "Which rows of the atoms and edges a batch takes. Raises `MatattnError` when they do not fit."
     (atoms, edges, graphs), b = (*pad_to, None)[:3] if pad_to else (None, None, len(chosen)), len(chosen)
     ghosts = (b + 1 if graphs is None else graphs) - b
-    atoms = Runs(store.atom_offsets[chosen], store.n_atoms[chosen], store.device, atoms, ghosts, store.pin, compiled)
-    edges = Runs(store.edge_offsets[chosen], store.n_edges[chosen], store.device, edges, ghosts, store.pin, compiled)
+    first_atom, n_atoms, first_edge, n_edges = store.bounds.take(chosen, axis=1)
+    atoms = Runs(first_atom, n_atoms, store.device, atoms, ghosts, store.pin, compiled)
+    edges = Runs(first_edge, n_edges, store.device, edges, ghosts, store.pin, compiled)
     if pad_to and (atoms.size <= atoms.total or edges.size < edges.total or ghosts < 1):
         raise MatattnError(f"{store.name or 'GraphStore'}: a batch of {b} graphs, {atoms.total} atoms and {edges.total} edges does not fit "
                            f"into pad_to={pad_to}; give room for at least {atoms.total + 1} atoms, {edges.total} edges and {b + 1} graphs.")
