@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['edge_order', 'GraphSet']
 
-# %% ../../nbs/graphs/05_sets.ipynb #6c567e84
+# %% ../../nbs/graphs/05_sets.ipynb #56d3b132
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from ..core.arrays import offsets_of, ragged_rows, read_columns, typed, write_columns
+from ..core.arrays import chosen_numbers, offsets_of, read_columns, read_notes, rows_of, typed, write_columns
 from ..core.runtime import MatattnError
 
 # %% ../../nbs/graphs/05_sets.ipynb #310bf574
@@ -30,7 +31,7 @@ def edge_order(n_edges: np.ndarray,  # (M,) edges of each structure
     ties += [] if neighbour is None else [neighbour]
     return np.lexsort([*ties, distance, centre, structure])
 
-# %% ../../nbs/graphs/05_sets.ipynb #e6c633c3
+# %% ../../nbs/graphs/05_sets.ipynb #2c294e50
 _DTYPES = {"numbers": np.uint8, "n_atoms": np.int32, "n_edges": np.int64, "centre": np.int32, "neighbour": np.int32}
 
 
@@ -54,7 +55,7 @@ class GraphSet:
 
     def __post_init__(self):
         for what, dtype in _DTYPES.items():
-            setattr(self, what, typed(getattr(self, what), dtype))
+            setattr(self, what, typed(getattr(self, what), dtype, f"{self.name or 'GraphSet'}, {what}"))
         edges = len(self.centre)
         self.image = np.zeros((edges, 3), dtype=np.int8) if self.image is None else typed(self.image, np.int8).reshape(-1, 3)
         self.distance = np.full(edges, np.nan, dtype=np.float32) if self.distance is None else typed(self.distance, np.float32)
@@ -68,6 +69,9 @@ class GraphSet:
 
     def __len__(self) -> int:
         return len(self.n_atoms)
+
+    def __iter__(self) -> Iterator["GraphSet"]:
+        return (self[row] for row in range(len(self)))
 
     def __repr__(self) -> str:
         kind = f", {self.method['kind']}" if "kind" in self.method else ""
@@ -120,26 +124,14 @@ def _check_edges(g: GraphSet):
         i = int(np.searchsorted(g.edge_offsets, int(disordered.argmax()), side="right")) - 1
         raise MatattnError(f"{place}, structure '{g.ids[i]}': its edges are not sorted by centre; sort them with edge_order.")
 
-# %% ../../nbs/graphs/05_sets.ipynb #bb857f81
-def _rows(offsets: np.ndarray,  # (M + 1,)
-          chosen: np.ndarray,  # (m,) structure numbers
-          ):  # a slice where the structures follow each other, else row numbers
-    "The rows of the chosen structures."
-    if len(chosen) and (np.diff(chosen) == 1).all():
-        return slice(offsets[chosen[0]], offsets[chosen[-1] + 1])
-    return ragged_rows(offsets, chosen)
-
-
+# %% ../../nbs/graphs/05_sets.ipynb #6d9b3e7e
 def _pick(g: GraphSet,
           chosen,  # an int, a slice, structure numbers or a mask
           ) -> GraphSet:
     "The chosen graphs, as a set. Raises `MatattnError` for a number that the set does not have."
-    try:
-        rows = np.atleast_1d(np.arange(len(g))[chosen])
-    except IndexError as error:
-        raise MatattnError(f"{g.name or 'GraphSet'}: {error}; choose among its {len(g)} structures.") from None
-    edges = _rows(g.edge_offsets, rows)
-    return replace(g, numbers=g.numbers[_rows(g.atom_offsets, rows)], n_atoms=g.n_atoms[rows], n_edges=g.n_edges[rows], ids=g.ids[rows],
+    rows = chosen_numbers(chosen, len(g), g.name or "GraphSet")
+    atoms, edges = rows_of(g.atom_offsets, rows), rows_of(g.edge_offsets, rows)
+    return replace(g, numbers=g.numbers[atoms], n_atoms=g.n_atoms[rows], n_edges=g.n_edges[rows], ids=g.ids[rows],
                    centre=g.centre[edges], neighbour=g.neighbour[edges], image=g.image[edges], distance=g.distance[edges],
                    features={name: values[edges] for name, values in g.features.items()},
                    targets={name: values[rows] for name, values in g.targets.items()})
@@ -197,7 +189,7 @@ def _digest(g: GraphSet) -> str:  # 64 hexadecimal digits
 
 GraphSet.digest = _digest
 
-# %% ../../nbs/graphs/05_sets.ipynb #d158f290
+# %% ../../nbs/graphs/05_sets.ipynb #c335d75f
 def _save(g: GraphSet,
           path: str | Path,  # a file that ends in .npz, else a folder of .npy files that can be memory-mapped
           ) -> Path:  # the path
@@ -215,7 +207,8 @@ def _load(path: str | Path,  # as written by `save`
         raise MatattnError(f"{path}: no set of graphs, it lacks {', '.join(missing)}; write it with GraphSet.save.")
     groups = {group: {name.removeprefix(f"{group}."): values for name, values in arrays.items() if name.startswith(f"{group}.")}
               for group in _GROUPS}
-    return GraphSet(**{name: arrays[name] for name in (*_FLAT, "ids")}, **groups, **json.loads(str(arrays["about"])))
+    return GraphSet(**{name: arrays[name] for name in (*_FLAT, "ids")}, **groups,
+                    **read_notes(path, arrays, ("name", "embedded", "units", "method")))
 
 
 GraphSet.save = _save

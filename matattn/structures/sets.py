@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['SYMBOLS', 'ATOMIC_NUMBERS', 'Report', 'StructureSet', 'read_arrays']
 
-# %% ../../nbs/structures/00_sets.ipynb #6c567e84
+# %% ../../nbs/structures/00_sets.ipynb #56d3b132
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from ..core.arrays import offsets_of, ragged_rows, read_columns, typed, write_columns
+from ..core.arrays import chosen_numbers, offsets_of, read_columns, read_notes, rows_of, typed, write_columns
 from ..core.runtime import MatattnError
 
 # %% ../../nbs/structures/00_sets.ipynb #e40ca317
@@ -49,7 +50,28 @@ class Report:
                 ) -> "Report":  # of both parts
         return Report(self.kept + other.kept, self.skipped + other.skipped)
 
-# %% ../../nbs/structures/00_sets.ipynb #4c7dc51b
+# %% ../../nbs/structures/00_sets.ipynb #8ff79334
+def _vectors(values: np.ndarray, dimensions: int, what: str) -> np.ndarray:
+    "Rows of three, or blocks of three rows of three. Raises `MatattnError` for another shape."
+    if not values.size:
+        return values.reshape((0,) + (3,)*(dimensions - 1))
+    if values.ndim != dimensions or values.shape[1:] != (3,)*(dimensions - 1):
+        wanted = "x, y and z of each atom" if dimensions == 2 else "three lattice vectors of each structure"
+        raise MatattnError(f"{what}: the shape is {values.shape}; give {wanted}.")
+    return values
+
+
+def _plain(values, what: str) -> np.ndarray:
+    "A column as numbers or text, no text for what is missing in it. Raises `MatattnError` for other Python objects."
+    values = np.asanyarray(values)
+    if values.dtype.kind not in "OT":
+        return values
+    words = ["" if word is None or word != word else word for word in values.ravel().tolist()]
+    if not all(isinstance(word, str) for word in words):
+        raise MatattnError(f"{what}: the column holds other things than numbers or text; convert it.")
+    return np.array(words, dtype=str).reshape(values.shape)
+
+
 @dataclass
 class StructureSet:
     "Molecules or crystals as ragged arrays. Raises `MatattnError` when the arrays do not fit each other."
@@ -67,17 +89,22 @@ class StructureSet:
     report: Report | None = None  # what reading left out
 
     def __post_init__(self):
-        self.numbers, self.n_atoms = typed(self.numbers, np.uint8), typed(self.n_atoms, np.int32)
-        self.coords = typed(self.coords, np.float32 if np.asarray(self.coords).dtype == np.float32 else np.float64).reshape(-1, 3)
-        self.cell = None if self.cell is None else typed(self.cell, np.float64).reshape(-1, 3, 3)
+        place = self.name or "StructureSet"
+        self.numbers, self.n_atoms = typed(self.numbers, np.uint8, f"{place}, numbers"), typed(self.n_atoms, np.int32, f"{place}, n_atoms")
+        single = isinstance(self.coords, np.ndarray) and self.coords.dtype == np.float32
+        self.coords = _vectors(typed(self.coords, np.float32 if single else np.float64, f"{place}, coords"), 2, f"{place}, coords")
+        self.cell = None if self.cell is None else _vectors(typed(self.cell, np.float64, f"{place}, cell"), 3, f"{place}, cell")
         ids = np.arange(len(self.n_atoms)) if self.ids is None else np.asarray(self.ids)
         self.ids = ids if ids.dtype.kind == "U" else ids.astype(str)
-        self.targets = {name: typed(values, np.float64) for name, values in self.targets.items()}
-        self.extras = {name: np.asanyarray(values) for name, values in self.extras.items()}
+        self.targets = {name: typed(values, np.float64, f"{place}, target '{name}'") for name, values in self.targets.items()}
+        self.extras = {name: _plain(values, f"{place}, '{name}'") for name, values in self.extras.items()}
         _check_shapes(self)
 
     def __len__(self) -> int:
         return len(self.n_atoms)
+
+    def __iter__(self) -> Iterator["StructureSet"]:
+        return (self[row] for row in range(len(self)))
 
     def __repr__(self) -> str:
         kind = "crystals" if self.periodic else "molecules"
@@ -118,7 +145,7 @@ def _frac_coords(s: StructureSet) -> np.ndarray:  # (N, 3)
 StructureSet.positions = _positions
 StructureSet.frac_coords = _frac_coords
 
-# %% ../../nbs/structures/00_sets.ipynb #47c4d657
+# %% ../../nbs/structures/00_sets.ipynb #74eb2134
 def _check_shapes(s: StructureSet):
     "Refuse arrays that do not fit each other."
     place, rows, atoms = s.name or "StructureSet", len(s.n_atoms), int(s.n_atoms.sum())
@@ -131,19 +158,19 @@ def _check_shapes(s: StructureSet):
     for name, values in columns.items():
         if len(values) != rows:
             raise MatattnError(f"{place}: '{name}' has {len(values)} rows for {rows} structures; give one for each structure.")
+    for name, values in s.targets.items():
+        if values.ndim != 1:
+            raise MatattnError(f"{place}: target '{name}' has shape {values.shape}; give one number for each structure.")
     if rows and s.n_atoms.min() < 1:
         raise MatattnError(f"{place}, structure '{s.ids[int(s.n_atoms.argmin())]}': it has no atoms; leave it out.")
 
-# %% ../../nbs/structures/00_sets.ipynb #dfdf9a2e
+# %% ../../nbs/structures/00_sets.ipynb #e7b2a76b
 def _pick(s: StructureSet,
           chosen,  # an int, a slice, structure numbers or a mask
           ) -> StructureSet:
     "The chosen structures, as a set. Raises `MatattnError` for a number that the set does not have."
-    try:
-        rows = np.atleast_1d(np.arange(len(s))[chosen])
-    except IndexError as error:
-        raise MatattnError(f"{s.name or 'StructureSet'}: {error}; choose among its {len(s)} structures.") from None
-    atoms = slice(s.offsets[rows[0]], s.offsets[rows[-1] + 1]) if len(rows) and (np.diff(rows) == 1).all() else ragged_rows(s.offsets, rows)
+    rows = chosen_numbers(chosen, len(s), s.name or "StructureSet")
+    atoms = rows_of(s.offsets, rows)
     return replace(s, numbers=s.numbers[atoms], coords=s.coords[atoms], n_atoms=s.n_atoms[rows], ids=s.ids[rows], report=None,
                    cell=None if s.cell is None else s.cell[rows], targets={name: values[rows] for name, values in s.targets.items()},
                    extras={name: values[rows] for name, values in s.extras.items()})
@@ -242,22 +269,23 @@ def _save(s: StructureSet,
 
 StructureSet.save = _save
 
-# %% ../../nbs/structures/00_sets.ipynb #9816ef38
+# %% ../../nbs/structures/00_sets.ipynb #7abb53c2
 def _load(path: str | Path,  # as written by `save`
           mmap: bool = True,  # map a folder's arrays instead of reading them
           ) -> StructureSet:
     "Read a set. Raises `MatattnError` when the path holds none."
     arrays = read_columns(path, mmap)
-    missing = [name for name in ("numbers", "n_atoms", "ids", "about") if name not in arrays]
+    kind = "frac_coords" if "frac_coords" in arrays else "positions"
+    missing = [name for name in ("numbers", kind, "n_atoms", "ids", "about") if name not in arrays]
     if missing:
         raise MatattnError(f"{path}: no set of structures, it lacks {', '.join(missing)}; write it with StructureSet.save, "
                            "or read arrays of another layout with read_arrays.")
-    about = json.loads(str(arrays["about"]))
+    about = read_notes(path, arrays, ("name", "embedded", "units", "report"))
     report = about.pop("report")
     groups = {group: {name.removeprefix(f"{group}."): values for name, values in arrays.items() if name.startswith(f"{group}.")}
               for group in _LISTS}
-    return StructureSet(arrays["numbers"], arrays.get("frac_coords", arrays.get("positions")), arrays["n_atoms"], arrays.get("cell"),
-                        arrays["ids"], fractional="frac_coords" in arrays, **groups, **about,
+    return StructureSet(arrays["numbers"], arrays[kind], arrays["n_atoms"], arrays.get("cell"), arrays["ids"],
+                        fractional=kind == "frac_coords", **groups, **about,
                         report=report and Report(report[0], tuple(map(tuple, report[1]))))
 
 
