@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SYMBOLS', 'ATOMIC_NUMBERS', 'Report', 'StructureSet', 'read_arrays']
 
-# %% ../../nbs/structures/00_sets.ipynb #56d3b132
+# %% ../../nbs/structures/00_sets.ipynb #d1c7af7c
 import hashlib
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.arrays import chosen_numbers, offsets_of, read_columns, read_notes, rows_of, typed, write_columns
+from ..core.arrays import chosen_numbers, offsets_of, plain, read_columns, read_notes, rows_of, threes, typed, write_columns
 from ..core.runtime import MatattnError
 
 # %% ../../nbs/structures/00_sets.ipynb #e40ca317
@@ -50,28 +50,7 @@ class Report:
                 ) -> "Report":  # of both parts
         return Report(self.kept + other.kept, self.skipped + other.skipped)
 
-# %% ../../nbs/structures/00_sets.ipynb #8ff79334
-def _vectors(values: np.ndarray, dimensions: int, what: str) -> np.ndarray:
-    "Rows of three, or blocks of three rows of three. Raises `MatattnError` for another shape."
-    if not values.size:
-        return values.reshape((0,) + (3,)*(dimensions - 1))
-    if values.ndim != dimensions or values.shape[1:] != (3,)*(dimensions - 1):
-        wanted = "x, y and z of each atom" if dimensions == 2 else "three lattice vectors of each structure"
-        raise MatattnError(f"{what}: the shape is {values.shape}; give {wanted}.")
-    return values
-
-
-def _plain(values, what: str) -> np.ndarray:
-    "A column as numbers or text, no text for what is missing in it. Raises `MatattnError` for other Python objects."
-    values = np.asanyarray(values)
-    if values.dtype.kind not in "OT":
-        return values
-    words = ["" if word is None or word != word else word for word in values.ravel().tolist()]
-    if not all(isinstance(word, str) for word in words):
-        raise MatattnError(f"{what}: the column holds other things than numbers or text; convert it.")
-    return np.array(words, dtype=str).reshape(values.shape)
-
-
+# %% ../../nbs/structures/00_sets.ipynb #a22ca544
 @dataclass
 class StructureSet:
     "Molecules or crystals as ragged arrays. Raises `MatattnError` when the arrays do not fit each other."
@@ -92,12 +71,12 @@ class StructureSet:
         place = self.name or "StructureSet"
         self.numbers, self.n_atoms = typed(self.numbers, np.uint8, f"{place}, numbers"), typed(self.n_atoms, np.int32, f"{place}, n_atoms")
         single = isinstance(self.coords, np.ndarray) and self.coords.dtype == np.float32
-        self.coords = _vectors(typed(self.coords, np.float32 if single else np.float64, f"{place}, coords"), 2, f"{place}, coords")
-        self.cell = None if self.cell is None else _vectors(typed(self.cell, np.float64, f"{place}, cell"), 3, f"{place}, cell")
+        self.coords = threes(self.coords, 1, np.float32 if single else np.float64, f"{place}, coords")
+        self.cell = None if self.cell is None else threes(self.cell, 2, np.float64, f"{place}, cell")
         ids = np.arange(len(self.n_atoms)) if self.ids is None else np.asarray(self.ids)
         self.ids = ids if ids.dtype.kind == "U" else ids.astype(str)
         self.targets = {name: typed(values, np.float64, f"{place}, target '{name}'") for name, values in self.targets.items()}
-        self.extras = {name: _plain(values, f"{place}, '{name}'") for name, values in self.extras.items()}
+        self.extras = {name: plain(values, f"{place}, '{name}'") for name, values in self.extras.items()}
         _check_shapes(self)
 
     def __len__(self) -> int:
