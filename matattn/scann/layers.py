@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# %% ../../nbs/scann/10_layers.ipynb #3c01ace4
+# %% ../../nbs/scann/10_layers.ipynb #d6d2feb0
 def segment_sum(values: Tensor,  # (rows, ...)
                 segment: Tensor,  # (rows,) which segment each row belongs to
                 size: int,  # segments
@@ -28,8 +28,8 @@ def segment_softmax(scores: Tensor,  # (rows, ...)
     shape = (size, *scores.shape[1:])
     largest = torch.full(shape, -torch.inf, dtype=scores.dtype, device=scores.device)
     largest = largest.scatter_reduce(0, segment.view(-1, *[1]*(scores.dim() - 1)).expand_as(scores), scores.detach(), "amax")
-    powers = (scores - largest[segment]).exp()
-    return powers/segment_sum(powers, segment, size)[segment]
+    powers = (scores - largest.index_select(0, segment)).exp()
+    return powers/segment_sum(powers, segment, size).index_select(0, segment)
 
 # %% ../../nbs/scann/10_layers.ipynb #7df127c0
 class Gaussians(nn.Module):
@@ -59,7 +59,7 @@ def dense(inputs: int,  # width in
     nn.init.zeros_(layer.bias)
     return layer
 
-# %% ../../nbs/scann/10_layers.ipynb #8a9b2ee5
+# %% ../../nbs/scann/10_layers.ipynb #2c4a50f3
 class EdgeUpdate(nn.Module):
     "Geometry that learns from the atoms at its ends (SCANN+)."
 
@@ -76,7 +76,8 @@ class EdgeUpdate(nn.Module):
                 neighbour: Tensor,  # (e,)
                 ) -> Tensor:  # (e, width)
         for_centre, for_edge, for_neighbour = self.mix.weight.chunk(3, dim=1)
-        mixed = F.linear(x, for_centre, self.mix.bias)[centre] + F.linear(geometry, for_edge) + F.linear(x, for_neighbour)[neighbour]
+        mixed = F.linear(geometry, for_edge) + F.linear(x, for_centre, self.mix.bias).index_select(0, centre)
+        mixed = mixed + F.linear(x, for_neighbour).index_select(0, neighbour)
         return self.norm(F.silu(mixed) + geometry)
 
 
@@ -96,7 +97,7 @@ class EdgeFilter(nn.Module):
                 ) -> Tensor:  # (e, width)
         return F.silu(self.filter(distance))*weight[:, None]
 
-# %% ../../nbs/scann/10_layers.ipynb #3c75626d
+# %% ../../nbs/scann/10_layers.ipynb #5582c106
 class LocalAttention(nn.Module):
     "From an atom to its neighbours."
 
@@ -117,9 +118,9 @@ class LocalAttention(nn.Module):
                 centre: Tensor,  # (e,)
                 neighbour: Tensor,  # (e,)
                 ) -> tuple[Tensor, Tensor]:  # atoms (n, width), attention (e, heads)
-        query, key = self.query(x), self.key(x[neighbour]*geometry)
+        query, key = self.query(x), self.key(x.index_select(0, neighbour)*geometry)
         by_head = (len(key), self.heads, key.shape[1]//self.heads)
-        scores = (query[centre]*key).view(by_head).sum(-1)*(key.shape[1]//self.heads)**-.5  # (e, heads)
+        scores = (query.index_select(0, centre)*key).view(by_head).sum(-1)*(key.shape[1]//self.heads)**-.5  # (e, heads)
         attention = segment_softmax(scores, centre, len(x))
         context = segment_sum((attention[:, :, None]*key.view(by_head)).flatten(1), centre, len(x))
         context = self.norm(context + query)
