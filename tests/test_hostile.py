@@ -1,5 +1,6 @@
 """What a careless or hostile user does to sets, files and graphs: one sentence each time, nothing lost, nothing half-written."""
 
+import gzip
 import json
 import pickle
 
@@ -10,14 +11,18 @@ from hypothesis import strategies as st
 
 from matattn.core.runtime import MatattnError
 from matattn.graphs.sets import GraphSet
+from matattn.structures.cif_folder import read_cif_folder, write_cif_folder
+from matattn.structures.exchange import from_ase
 from matattn.structures.sets import StructureSet
+from matattn.structures.writing import write_xyz
+from matattn.structures.xyz import read_xyz
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def two(**changes):
-    arrays = dict(numbers=[1, 1, 8], coords=np.arange(9.).reshape(3, 3), n_atoms=[2, 1], ids=["a", "b"], targets={"e": [1., np.nan]},
-                  units={"e": "eV"}, name="pair")
+    arrays = {"numbers": [1, 1, 8], "coords": np.arange(9.).reshape(3, 3), "n_atoms": [2, 1], "ids": ["a", "b"],
+              "targets": {"e": [1., np.nan]}, "units": {"e": "eV"}, "name": "pair"}
     return StructureSet(**(arrays | changes))
 
 
@@ -101,3 +106,123 @@ def test_the_digest_does_not_depend_on_the_container(tmp_path):
     kept += [pickle.loads(pickle.dumps(kept[1])), kept[1][[0, 1]], StructureSet.concatenate([s[:0], s[:1], kept[1][1:]])]
     kept += [StructureSet.load(kept[1].save(tmp_path/"a"))]
     assert {other.digest() for other in kept} == {s.digest()}
+
+
+CRYSTAL = """data_salt
+_cell_length_a 5.64
+_cell_length_b 5.64
+_cell_length_c 5.64
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+loop_
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+Na 0 0 0
+Cl 0.5 0.5 0.5
+"""
+TABLE = "a,1.5\nb,-2\nc,3\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in "abc":
+        (tmp_path/f"{name}.cif").write_text(CRYSTAL)
+    (tmp_path/"id_prop.csv").write_text(TABLE)
+    return tmp_path
+
+
+@pytest.mark.parametrize("table", ["\ufeff" + TABLE, TABLE.replace("\n", "\r\n"), "\n\n" + TABLE.replace("\n", "\n\n  \n"),
+                                   'a, "1.5"\n"b", -2\n c ,3'])
+def test_tables_as_spreadsheets_write_them(table, folder):
+    known = read_cif_folder(folder, jobs=1).digest()
+    (folder/"id_prop.csv").write_bytes(table.encode())
+    assert read_cif_folder(folder, jobs=1).digest() == known
+
+
+@pytest.mark.parametrize("table, words", [("a,high\nb,-2\nc,3", "line 1: the target of 'a' is no number ('high')"),
+                                          ("b,-2\nc,3\na,1\na,2", "line 4: the id 'a' is there twice"),
+                                          ("a,1_5\nb,-2\nc,3", "'1_5'"), ("a,inf\nb,1\nc,3", "'inf'"),
+                                          ("a\nb,1\nc,1", "0 values for the 1 target")])
+def test_bad_lines_of_the_table_are_collected(table, words, folder):
+    (folder/"id_prop.csv").write_text(table)
+    with pytest.raises(MatattnError, match="id_prop.csv, line") as error:
+        read_cif_folder(folder, jobs=1)
+    assert words in str(error.value)
+    found = read_cif_folder(folder, jobs=1, on_error="skip")
+    assert found.ids.tolist() == ["b", "c"]
+    assert [where for where, _ in found.report.skipped] == ["a"] and words in found.report.skipped[0][1]
+
+
+def test_files_that_do_not_belong(folder):
+    known = read_cif_folder(folder, jobs=1).digest()
+    (folder/"._a.cif").write_bytes(b"\0\5\26\7Mac OS X")
+    (folder/"sub.cif").mkdir()
+    (folder/"b.cif").write_text("\ufeff" + CRYSTAL, encoding="utf8")
+    assert read_cif_folder(folder, jobs=1).digest() == known
+    (folder/"a.CIF").write_text(CRYSTAL)
+    if len(list(folder.glob("a.*"))) == 2:
+        with pytest.raises(MatattnError, match="differ in upper and lower case"):
+            read_cif_folder(folder, jobs=1)
+
+
+def test_a_folder_of_cifs_is_written_whole_or_not_at_all(folder):
+    s = read_cif_folder(folder, jobs=1)
+    s.ids = np.array(["a", "b", "c"*300])
+    with pytest.raises(MatattnError, match="cannot be written"):
+        write_cif_folder(s, folder/"out")
+    assert not (folder/"out").exists() and not list(folder.glob(".*"))
+    with pytest.raises(MatattnError, match="holds files already"):
+        write_cif_folder(s, folder)
+
+
+WATER = "3\n{}\nO 0 0 0\nH 0.76 0.59 0\nH -0.76 0.59 0\n"
+CELL = 'Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3 '
+
+
+@pytest.mark.parametrize("comment, periodic", [('pbc="T T T"', True), ('pbc="F F F"', False), ("pbc=[1,1,1]", True),
+                                               ("pbc=F", False), ("", True)])
+def test_periodic_or_not(comment, periodic, tmp_path):
+    (tmp_path/"w.xyz").write_text(WATER.format(CELL + comment))
+    s = read_xyz(tmp_path/"w.xyz")
+    assert s.periodic is periodic
+    assert not s.extras and read_xyz(write_xyz(s, tmp_path/"again.xyz")).periodic is periodic
+
+
+@pytest.mark.parametrize("comment, words", [(CELL + 'pbc="T T F"', "not periodic in all directions or in none"),
+                                            (CELL + 'pbc="yes"', "pbc="),
+                                            ('Properties=species:S:1:pos:R:3 pbc="T T T"', "no Lattice")])
+def test_partly_periodic_is_told(comment, words, tmp_path):
+    (tmp_path/"w.xyz").write_text(WATER.format(comment) + WATER.format(CELL))
+    with pytest.raises(MatattnError, match="frame 1, comment line") as error:
+        read_xyz(tmp_path/"w.xyz")
+    assert words in str(error.value)
+    assert read_xyz(tmp_path/"w.xyz", on_error="skip").ids.tolist() == ["w/1"]
+
+
+def test_xyz_in_other_dress(tmp_path):
+    plain = WATER.format("-1.5")
+    (tmp_path/"w.xyz").write_text(plain)
+    known = read_xyz(tmp_path/"w.xyz", "gap")
+    assert known.targets["gap"].tolist() == [-1.5]
+    (tmp_path/"w.xyz").write_text("\ufeff" + plain.replace("\n", "\r\n").replace(" ", "\t") + "\r\n \r\n", encoding="utf8", newline="")
+    assert read_xyz(tmp_path/"w.xyz", "gap").digest() == known.digest()
+    (tmp_path/"v.xyz").write_text(WATER.format(CELL))
+    (tmp_path/"w.xyz.gz").write_bytes(gzip.compress(plain.encode()))
+    assert read_xyz(tmp_path/"w.xyz.gz", "gap").digest() == known.digest()
+    kept = read_xyz([tmp_path/"w.xyz", tmp_path/"v.xyz"], on_error="skip")
+    assert len(kept) == 1 and kept.report.skipped[0][0] == "v.xyz"
+    (tmp_path/"w.xyz").write_text(WATER.format(CELL.replace('"', "'") + "note='it is'"))
+    assert read_xyz(tmp_path/"w.xyz").extras["note"].tolist() == ["it is"]
+
+
+def test_objects_with_odd_columns():
+    from ase import Atoms
+
+    atoms = [Atoms("He"), Atoms("Ne")]
+    s = from_ase(iter(atoms), ids=(name for name in "ab"), targets={"e": (x for x in (1, None))})
+    assert s.ids.tolist() == ["a", "b"] and np.isnan(s.targets["e"][1])
+    with pytest.raises(MatattnError, match="target 'e'"):
+        from_ase(atoms, targets={"e": ["high", 1]})

@@ -143,7 +143,18 @@ def write_columns(path: str | Path,  # a file that ends in .npz, else a folder o
             shutil.rmtree(part) if part.is_dir() else part.unlink()
     return path
 
-# %% ../../nbs/core/25_arrays.ipynb #6c26e96b
+# %% ../../nbs/core/25_arrays.ipynb #09fbe30b
+def _checked(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    "The columns. Raises ValueError for text of bytes that are no characters, at which Python would stumble much later."
+    for name, values in columns.items():
+        if values.dtype.kind != "U" or not values.size:
+            continue
+        codes = np.ascontiguousarray(values).view(np.dtype("u4").newbyteorder(values.dtype.byteorder))
+        if codes.max() > 0x10FFFF:
+            raise ValueError(f"'{name}' is no text")
+    return columns
+
+
 def read_columns(path: str | Path,  # a .npz file or a folder of .npy files
                  mmap: bool = True,  # map the arrays of a folder instead of reading them
                  ) -> dict[str, np.ndarray]:  # name -> array
@@ -151,12 +162,12 @@ def read_columns(path: str | Path,  # a .npz file or a folder of .npy files
     path = Path(path)
     try:
         if path.is_dir():
-            return {file.stem: np.load(file, mmap_mode="r" if mmap else None) for file in sorted(path.glob("*.npy"))}
+            return _checked({file.stem: np.load(file, mmap_mode="r" if mmap else None) for file in sorted(path.glob("*.npy"))})
         arrays = np.load(path)
         if isinstance(arrays, np.ndarray):
             raise ValueError("it is a single array")
         with arrays:
-            return {name: arrays[name] for name in arrays.files}
+            return _checked({name: arrays[name] for name in arrays.files})
     except FileNotFoundError:
         raise MatattnError(f"{path}: there is no such file or folder; check the path.") from None
     except Exception as error:  # a damaged file fails anywhere in zipfile, zlib or numpy

@@ -5,25 +5,27 @@
 # %% auto #0
 __all__ = ['from_pymatgen', 'to_pymatgen', 'from_ase', 'to_ase']
 
-# %% ../../nbs/structures/10_exchange.ipynb #64b454a0
+# %% ../../nbs/structures/10_exchange.ipynb #6eaeda21
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..core.arrays import typed
 from ..core.runtime import MatattnError
 from .checks import check_structures
 from .reading import Parsed, read_parallel
 from .sets import SYMBOLS, StructureSet
 
-# %% ../../nbs/structures/10_exchange.ipynb #30ef5b06
+# %% ../../nbs/structures/10_exchange.ipynb #12cb4dd5
 def _rows(objects: list, ids: Sequence[str] | None, targets: dict[str, Sequence[float]]) -> list[tuple]:  # (id, object, targets) of each
-    "Objects with their ids and targets. Raises `MatattnError` when the numbers differ."
-    columns = {"ids": ids if ids is not None else range(len(objects)), **targets}
+    "Objects with their ids and targets. Raises `MatattnError` when the numbers differ, or a target is no number."
+    columns = {"ids": list(ids) if ids is not None else range(len(objects))}
+    columns |= {name: list(values) for name, values in targets.items()}
     for name, values in columns.items():
         if len(values) != len(objects):
             raise MatattnError(f"'{name}' has {len(values)} entries for {len(objects)} structures; give one for each.")
-    rows = zip(*columns.values())
-    return [(str(key), thing, dict(zip(targets, map(float, values)))) for thing, (key, *values) in zip(objects, rows)]
+    columns |= {name: typed(columns[name], np.float64, f"target '{name}'").tolist() for name in targets}
+    return [(str(key), thing, dict(zip(targets, values))) for thing, (key, *values) in zip(objects, zip(*columns.values()))]
 
 
 def _gather(objects: Iterable, parse, ids, targets, units, name, on_error, min_distance, fix, fractional) -> StructureSet:

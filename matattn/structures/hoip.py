@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HOIP_TARGETS', 'read_hoip_folder']
 
-# %% ../../nbs/structures/25_hoip.ipynb #6f46e8e1
+# %% ../../nbs/structures/25_hoip.ipynb #bd336e9d
 import functools
 from collections import Counter
 from pathlib import Path
@@ -15,9 +15,11 @@ import numpy as np
 from ..core.runtime import MatattnError
 from .archives import open_folder
 from .checks import check_structures
-from .cif import cif_blocks, read_text
+from .cif import cif_blocks
+from .cif_folder import cif_files
 from .reading import Parsed, read_parallel
 from .sets import StructureSet
+from .tables import read_text
 
 # %% ../../nbs/structures/25_hoip.ipynb #b8c62bdc
 HOIP_TARGETS = {  # target -> (its name in the comments, unit)
@@ -66,10 +68,10 @@ def _parse(text: str, where: str) -> Parsed:
     extras = {"label": comments.get("Label", ""), "organic_cation": comments.get("Organic cation chemical formula", "")}
     return parts[0]._replace(id=f"{entry:g}", targets=targets, extras=extras)
 
-# %% ../../nbs/structures/25_hoip.ipynb #05556a52
+# %% ../../nbs/structures/25_hoip.ipynb #900ad31f
 def _parse_file(path: Path, place: str) -> Parsed:
     where = f"{place}/{path.name}"
-    return _parse(read_text(path, where), where)
+    return _parse(read_text(path, where).decode("utf8", "replace"), where)
 
 
 def read_hoip_folder(path: str | Path,  # folder, .zip or .tar with the CIFs
@@ -80,9 +82,7 @@ def read_hoip_folder(path: str | Path,  # folder, .zip or .tar with the CIFs
     "Read the HOIP data set with all its properties. Raises `MatattnError` naming file and remedy."
     place = Path(path).name
     with open_folder(path) as folder:
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".cif")
-        if not files:
-            raise MatattnError(f"{path}: there is no .cif file in it; name the folder that holds the CIFs.")
+        files = cif_files(folder, path)
         found = read_parallel(files, functools.partial(_parse_file, place=place), jobs, progress, on_error, name="hoip", fractional=True,
                               units={target: unit for target, (_, unit) in HOIP_TARGETS.items()})
     if twice := [key for key, times in Counter(found.ids.tolist()).items() if times > 1]:

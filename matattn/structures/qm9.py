@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KCAL_PER_HARTREE', 'MOLECULES', 'QM9_UNITS', 'atomization_energies', 'read_uncharacterized', 'read_qm9_xyz']
 
-# %% ../../nbs/structures/40_qm9.ipynb #cfe1f270
+# %% ../../nbs/structures/40_qm9.ipynb #7f2f304a
 import re
 import tarfile
 import zlib
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.arrays import offsets_of, ragged_rows
+from ..core.arrays import offsets_of, ragged_rows, typed
 from ..core.runtime import MatattnError
 from .sets import Report, StructureSet
 from .tables import Lines, atom_table, read_text
@@ -35,7 +35,7 @@ def atomization_energies(numbers: np.ndarray,  # (N,) H, C, N, O and F
     atoms = np.add.reduceat(_REFERENCE[numbers], offsets_of(n_atoms)[:-1], axis=0) if len(n_atoms) else np.zeros((0, 4))
     return (totals - atoms)*KCAL_PER_HARTREE
 
-# %% ../../nbs/structures/40_qm9.ipynb #480339f2
+# %% ../../nbs/structures/40_qm9.ipynb #0b5909c5
 MOLECULES = 133_885  # in QM9
 
 
@@ -45,7 +45,7 @@ def read_uncharacterized(source: str | Path | Iterable[int] | None,  # the file 
     if source is None:
         return np.zeros(0, dtype=np.int64)
     if not isinstance(source, (str, Path)):
-        return np.unique(np.array(list(source), dtype=np.int64))
+        return np.unique(typed(list(source), np.int64, "skip_uncharacterized"))
     words = [line.split()[0] for line in read_text(source).splitlines() if line.strip()]
     numbers = np.unique([int(word) for word in words if word.isdigit() and len(word) < 7])
     if not len(numbers) or numbers[-1] > MOLECULES:

@@ -21,7 +21,7 @@ from typing import TextIO
 
 from ..core.runtime import MatattnError
 
-# %% ../../nbs/structures/43_streams.ipynb #ba41bc2d
+# %% ../../nbs/structures/43_streams.ipynb #3815d131
 @contextlib.contextmanager
 def open_json(path: Path,  # .json, .json.gz, .json.bz2, or a .zip with one .json
               ) -> Iterator[TextIO]:
@@ -33,10 +33,10 @@ def open_json(path: Path,  # .json, .json.gz, .json.bz2, or a .zip with one .jso
                 if len(names) != 1:
                     raise MatattnError(f"{path}: there are {len(names)} .json files in it; unpack it and give the one meant.")
                 with archive.open(names[0]) as file:
-                    yield io.TextIOWrapper(file, "utf8", errors="replace")
+                    yield io.TextIOWrapper(file, "utf-8-sig", errors="replace")
         else:
             opener = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix.lower(), open)
-            with opener(path, "rt", encoding="utf8", errors="replace") as file:
+            with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
                 yield file
     except FileNotFoundError:
         raise MatattnError(f"{path}: there is no such file; check the path.") from None

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_xyz']
 
-# %% ../../nbs/structures/30_xyz.ipynb #71b2d5d5
+# %% ../../nbs/structures/30_xyz.ipynb #9d4d3bb7
 import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ from ..core.arrays import offsets_of, ragged_rows
 from ..core.runtime import MatattnError
 from .checks import check_structures
 from .sets import Report, StructureSet
-from .tables import Lines, atom_table, read_text
+from .tables import Lines, atom_table, number_of, read_text
 
 # %% ../../nbs/structures/30_xyz.ipynb #529ab4a5
 def _scan(lines: Lines) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
@@ -43,15 +43,15 @@ def _scan(lines: Lines) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
         line += 2 + int(word)
     return np.array(starts, dtype=np.int64), np.array(counts, dtype=np.int64), {}
 
-# %% ../../nbs/structures/30_xyz.ipynb #63cdab2a
-_PAIR = re.compile(r'("(?:[^"\\]|\\.)*"|[^\s="]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|\{[^}]*\}|\[.*?\](?=\s|$)|\S+))?')
+# %% ../../nbs/structures/30_xyz.ipynb #6dbfb67c
+_PAIR = re.compile(r'("(?:[^"\\]|\\.)*"|[^\s="]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|\x27[^\x27]*\x27(?=\s|$)|\{[^}]*\}|\[.*?\](?=\s|$)|\S+))?')
 
 
 def _bare(text: str) -> str:
     "A value without its quotes or braces."
     if text[:1] == '"' and text[-1:] == '"' and len(text) > 1:
         return re.sub(r"\\(.)", r"\1", text[1:-1])
-    return text[1:-1] if text[:1] == "{" else text
+    return text[1:-1] if text[:1] == "{" or (text[:1] == text[-1:] == "'" and len(text) > 1) else text
 
 
 def _pairs(comment: bytes,  # comment line of an extended xyz
@@ -60,17 +60,7 @@ def _pairs(comment: bytes,  # comment line of an extended xyz
     found = _PAIR.findall(comment.decode("utf8", "replace"))
     return {_bare(key): _bare(value) if value else "T" for key, value in found}
 
-
-def _float(word,  # str or bytes
-           ) -> float | None:  # None: no number
-    "The number a word means; nan is one, infinity is not."
-    try:
-        value = float(word)
-    except ValueError:
-        return None
-    return None if np.isinf(value) else value
-
-# %% ../../nbs/structures/30_xyz.ipynb #49c42e0f
+# %% ../../nbs/structures/30_xyz.ipynb #0848ecbb
 def _bare_targets(comments: list[bytes],  # one a frame
                   names: Sequence[str],  # of the numbers, in order
                   faults: dict[int, str],  # gets the faults
@@ -79,7 +69,7 @@ def _bare_targets(comments: list[bytes],  # one a frame
     values = np.full((len(comments), len(names)), np.nan)
     for frame, comment in enumerate(comments):
         words = comment.replace(b",", b" ").split()[:len(names)]
-        numbers = [_float(word) for word in words]
+        numbers = [number_of(word) for word in words]
         if None in numbers or len(words) < len(names):
             shown = words[numbers.index(None)][:20].decode("latin-1") if None in numbers else ""
             wrong = f"'{shown}' is no number" if shown else f"it has {len(words)} numbers"
@@ -88,7 +78,7 @@ def _bare_targets(comments: list[bytes],  # one a frame
             values[frame] = numbers
     return dict(zip(names, values.T))
 
-# %% ../../nbs/structures/30_xyz.ipynb #45c18740
+# %% ../../nbs/structures/30_xyz.ipynb #829e82f5
 class _Extended(NamedTuple):
     "What the comment lines of an extended xyz say."
     cell: np.ndarray  # (F, 3, 3), nan where there is none
@@ -122,7 +112,7 @@ def _extended(comments: list[bytes], faults: dict[int, str]) -> _Extended:
         except ValueError:
             faults.setdefault(frame, f"comment line: Properties={layout[:60]} names no species and pos; write species:S:1:pos:R:3.")
         if lattice is not None:
-            numbers = [_float(word) for word in lattice.split()]
+            numbers = [number_of(word) for word in lattice.split()]
             if len(numbers) == 9 and None not in numbers and np.isfinite(numbers).all():
                 cell[frame] = np.reshape(numbers, (3, 3))
             else:
@@ -132,19 +122,19 @@ def _extended(comments: list[bytes], faults: dict[int, str]) -> _Extended:
 
 _SPECIAL = ("lattice", "properties", "pbc", "id")
 
-# %% ../../nbs/structures/30_xyz.ipynb #c3e1af7d
+# %% ../../nbs/structures/30_xyz.ipynb #34c29b71
 def _pair_columns(pairs: list[dict[str, str]],  # of each frame
                   names: Sequence[str] | None,  # targets wanted; None: every key with a number
                   faults: dict[int, str],  # gets the faults
                   ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:  # targets, extras
     "Columns of the pairs of all frames."
     targets, extras = {}, {}
-    keys = dict.fromkeys(key for row in pairs for key in row if key != "id")
+    keys = dict.fromkeys(key for row in pairs for key in row if key not in ("id", "pbc"))
     for name in [name for name in names or () if name not in keys]:
         faults.setdefault(0, f"comment line: it has no '{name}'; there are: {', '.join(keys) or 'none'}.")
     for key in keys:
         words = [row.get(key) for row in pairs]
-        values = [np.nan if word is None else _float(word) for word in words]
+        values = [np.nan if word is None else number_of(word) for word in words]
         wrong = [frame for frame, value in enumerate(values) if value is None]
         if key in (names or ()):
             for frame in wrong:
@@ -155,7 +145,7 @@ def _pair_columns(pairs: list[dict[str, str]],  # of each frame
             extras[key] = np.array(["" if word is None else word for word in words]) if wrong else np.array(values)
     return targets, extras
 
-# %% ../../nbs/structures/30_xyz.ipynb #89d057ac
+# %% ../../nbs/structures/30_xyz.ipynb #7c68be94
 def _atoms(lines: Lines,
            first: np.ndarray,  # (F,) first atom's line
            counts: np.ndarray,  # (F,)
@@ -175,10 +165,20 @@ def _atoms(lines: Lines,
     return numbers, coords
 
 
+_FLAGS = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False}
+
+
 def _kinds(cell: np.ndarray, pairs: list[dict[str, str]], faults: dict[int, str]) -> np.ndarray | None:
-    "The cells (F, 3, 3) of crystals, None for molecules; frames unlike the first are faults."
-    isolated = [bool(row.get("pbc")) and not set(row["pbc"].upper().replace('"', "").split()) - {"F", "FALSE", "0"} for row in pairs]
-    isolated = np.isnan(cell[:, 0, 0]) | np.array(isolated, dtype=bool)
+    "The cells (F, 3, 3) of crystals, None for molecules; partly periodic frames and frames unlike the first are faults."
+    isolated = np.isnan(cell[:, 0, 0])
+    for frame, row in enumerate(pairs):
+        if flags := {_FLAGS.get(word.upper()) for word in re.findall(r"\w+", row.get("pbc", ""))}:
+            if flags == {True} and isolated[frame]:
+                faults.setdefault(frame, "comment line: pbc says that it is periodic, but it has no Lattice; add it, or write F F F.")
+            elif len(flags) > 1 or None in flags:
+                faults.setdefault(frame, f"comment line: pbc=\"{row['pbc'][:30]}\" is not periodic in all directions or in none; "
+                                         "add vacuum and write T T T, or F F F for an isolated molecule.")
+            isolated[frame] |= flags == {False}
     sound = [frame for frame in range(len(cell)) if frame not in faults]
     if not sound or isolated[sound].all():
         return None
@@ -187,7 +187,7 @@ def _kinds(cell: np.ndarray, pairs: list[dict[str, str]], faults: dict[int, str]
             faults[frame] = "comment line: one frame has a Lattice and another has none; read crystals and molecules as two files."
     return None if isolated[sound[0]] else np.where(np.isnan(cell), np.eye(3), cell)
 
-# %% ../../nbs/structures/30_xyz.ipynb #dfaba625
+# %% ../../nbs/structures/30_xyz.ipynb #8a0b0b85
 def _is_extended(comments: list[bytes], names: Sequence[str] | None) -> bool:
     "Whether the comment lines hold pairs."
     if any(re.search(rb"(?i)(?:^|\s)(lattice|properties)\s*=", comment) for comment in comments):
@@ -218,7 +218,8 @@ def _read_file(path: Path,
     "The frames of a file. Raises `MatattnError` for the first bad frame, or, with `skip`, when none is left."
     lines = Lines(read_text(path))
     starts, counts, faults = _scan(lines)
-    ids = np.array([path.stem] if len(starts) == 1 else [f"{path.stem}/{frame}" for frame in range(len(starts))], dtype=str)
+    stem = Path(path.stem).stem if path.suffix.lower() in (".gz", ".bz2") else path.stem
+    ids = np.array([stem] if len(starts) == 1 else [f"{stem}/{frame}" for frame in range(len(starts))], dtype=str)
     comments = [lines[line] for line in (starts + 1).tolist()]
     if len(starts) and (skip or not faults):
         targets, extras, extended = _columns_of(comments, names, faults)
@@ -238,7 +239,7 @@ def _read_file(path: Path,
     chosen.report = Report(len(chosen), skipped)
     return check(chosen)
 
-# %% ../../nbs/structures/30_xyz.ipynb #911568b1
+# %% ../../nbs/structures/30_xyz.ipynb #458b1476
 def _files(path: str | Path | Iterable) -> list[Path]:
     "The files meant. Raises `MatattnError` when there is none."
     if not isinstance(path, (str, Path)):
@@ -253,7 +254,7 @@ def _files(path: str | Path | Iterable) -> list[Path]:
 
 
 def read_xyz(path: str | Path | Iterable,  # a file, a folder of .xyz files or a list of files; .gz and .bz2 too
-             targets: Sequence[str] | None = None,  # names of the bare numbers in the comment, or keys; None: every key with a number
+             targets: str | Sequence[str] | None = None,  # name(s) of the bare numbers in the comment, or keys; None: keys with numbers
              units: dict[str, str] | None = None,  # target -> unit
              name: str = "",  # of the data set
              on_error: str = "raise",  # or "skip": leave bad frames out and list them in `.report`
@@ -263,11 +264,14 @@ def read_xyz(path: str | Path | Iterable,  # a file, a folder of .xyz files or a
     "Read xyz or extended xyz. Raises `MatattnError` naming file, frame and line."
     if on_error not in ("raise", "skip"):
         raise MatattnError(f"on_error='{on_error}' is not known; use 'raise' or 'skip'.")
-    parts, skipped = [], []
+    parts, skipped, targets = [], [], [targets] if isinstance(targets, str) else targets
     check = functools.partial(check_structures, on_error=on_error, min_distance=min_distance, fix=fix)
     for file in _files(path):
         try:
-            parts.append(_read_file(file, targets, units or {}, on_error == "skip", check))
+            part = _read_file(file, targets, units or {}, on_error == "skip", check)
+            if parts:
+                StructureSet.concatenate([parts[0][:0], part[:0]])  # whether they go together
+            parts.append(part)
         except MatattnError as error:
             if on_error == "raise":
                 raise
