@@ -10,10 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from matattn.core.runtime import MatattnError
+from matattn.graphs.radius import nearest_graph, radius_graph
 from matattn.graphs.sets import GraphSet
+from matattn.graphs.voronoi_graph import voronoi_graph
 from matattn.structures.cif_folder import read_cif_folder, write_cif_folder
 from matattn.structures.exchange import from_ase
 from matattn.structures.sets import StructureSet
+from matattn.structures.twins import twins
 from matattn.structures.writing import write_xyz
 from matattn.structures.xyz import read_xyz
 
@@ -226,3 +229,49 @@ def test_objects_with_odd_columns():
     assert s.ids.tolist() == ["a", "b"] and np.isnan(s.targets["e"][1])
     with pytest.raises(MatattnError, match="target 'e'"):
         from_ase(atoms, targets={"e": ["high", 1]})
+
+
+ATOMS = np.random.default_rng(0).random((8, 3))*6
+MAKERS = [lambda s: radius_graph(s, 5.), lambda s: radius_graph(s, 5., 12, order="pymatgen"), lambda s: nearest_graph(s, 12), voronoi_graph,
+          lambda s: voronoi_graph(s, published=True), twins]
+
+
+def crystal(**changes):
+    arrays = {"numbers": np.full(8, 6), "coords": ATOMS, "n_atoms": [8], "cell": np.eye(3)[None]*6, "ids": ["odd one"], "name": "made"}
+    return StructureSet(**(arrays | changes))
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({"coords": np.where(ATOMS == ATOMS[3, 1], np.nan, ATOMS)}, "atom 4 (C) has a position that is not finite"),
+    ({"coords": ATOMS*np.inf}, "not finite"), ({"coords": ATOMS*1e300}, "beyond"), ({"cell": np.diag([6., 6., 0.])[None]}, "no volume"),
+    ({"cell": np.array([[[6., 0, 0], [6, 0, 0], [0, 0, 6]]])}, "no volume"), ({"cell": np.diag([6., np.nan, 6.])[None]}, "not finite"),
+    ({"numbers": [6]*7 + [0]}, "no element")])
+@pytest.mark.parametrize("make", MAKERS)
+def test_graphs_of_unchecked_structures_end_and_tell(make, changes, words):
+    with pytest.raises(MatattnError, match="structure 'odd one'") as error:
+        make(crystal(**changes))
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("cell", [None, np.eye(3)[None]*6])
+def test_two_atoms_at_one_place(cell):
+    s = crystal(coords=ATOMS[[0, 0, 2, 3, 4, 5, 6, 7]], cell=cell)
+    for published in (False, True):
+        with pytest.raises(MatattnError, match="atom 1 .C. and atom 2 .C. are 0 Å apart"):
+            voronoi_graph(s, published=published)
+    for graph in (radius_graph(s, 5.), nearest_graph(s, 3)):
+        assert (graph.distance == 0).sum() == 2
+
+
+def test_left_handed_cells_have_the_same_neighbours():
+    right, left = crystal(), crystal(cell=6*np.eye(3)[None, [1, 0, 2]])
+    for make in (lambda s: radius_graph(s, 5.), voronoi_graph):
+        assert np.array_equal(make(right).distance, make(left).distance)
+
+
+@pytest.mark.parametrize("jobs", [None, 0, -3, 2])
+def test_threads_change_nothing(jobs, monkeypatch):
+    monkeypatch.setenv("MATATTN_CORES", "1")
+    s = StructureSet.concatenate([crystal(ids=[f"{k}"], coords=ATOMS + .1*k) for k in range(5)])
+    for make in (radius_graph, voronoi_graph, nearest_graph):
+        assert make(s, jobs=jobs).digest() == make(s).digest()

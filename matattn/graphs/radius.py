@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['graphs_from_edges', 'nearest_graph', 'radius_graph']
 
-# %% ../../nbs/graphs/10_radius.ipynb #3df627fd
+# %% ../../nbs/graphs/10_radius.ipynb #e9b08af7
 import numpy as np
 from numba import njit
 
 from ..core.runtime import MatattnError
 from .search import SHELL, gather, neighbour_pairs, new_buffers, new_edges, new_grid, over_atoms, room_for, shell_order
 from .sets import GraphSet
+from ..structures.checks import check_structures
 from ..structures.sets import StructureSet
 
 # %% ../../nbs/graphs/10_radius.ipynb #da17393a
@@ -118,7 +119,7 @@ def nearest_graph(structures: StructureSet,  # molecules or crystals
     method = {"kind": "nearest", "k": k, "radius": None if np.isinf(radius) else radius, "keep_ties": keep_ties}
     return graphs_from_edges(structures, *edges, method)
 
-# %% ../../nbs/graphs/10_radius.ipynb #f886725b
+# %% ../../nbs/graphs/10_radius.ipynb #f533b871
 @njit(nogil=True, cache=True)
 def _first_in_order(centre, distance, n_atoms, wanted):
     "Rows of the nearest of each centre; rows that are exactly equally far keep their order."
@@ -140,9 +141,10 @@ def _first_in_order(centre, distance, n_atoms, wanted):
 
 
 def _pymatgen_edges(structures, radius, wanted):
-    "The edges of CGCNN's graphs, structure by structure through pymatgen's search."
+    "The edges of CGCNN's graphs, structure by structure through pymatgen's search. Raises `MatattnError` for unusable structures."
     from pymatgen.optimization.neighbors import find_points_in_spheres
 
+    check_structures(structures, min_distance=0, fix=True)
     frac_coords, offsets, periodic = structures.frac_coords().astype(float), structures.offsets.tolist(), np.ones(3, dtype=np.int64)
     parts = []
     for number, cell in enumerate(structures.cell):
@@ -155,7 +157,7 @@ def _pymatgen_edges(structures, radius, wanted):
         parts.append((counts, centre[rows], neighbour[rows], image[rows].astype(np.int32), distance[rows]))
     return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
-# %% ../../nbs/graphs/10_radius.ipynb #d849389e
+# %% ../../nbs/graphs/10_radius.ipynb #06f7b981
 def radius_graph(structures: StructureSet,  # molecules or crystals
                  radius: float = 8.,  # Å
                  max_neighbours: int | None = None,  # keep the nearest only; None: all
@@ -165,6 +167,9 @@ def radius_graph(structures: StructureSet,  # molecules or crystals
                  ) -> GraphSet:  # edges sorted by centre, then distance
     "The neighbours of every atom within a radius. Raises `MatattnError`."
     method = {"kind": "radius", "radius": radius, "max_neighbours": max_neighbours, "order": order}
+    if not (np.isfinite(radius) and radius > 0) or (max_neighbours is not None and max_neighbours < 1):
+        raise MatattnError(f"radius_graph: radius={radius}, max_neighbours={max_neighbours}; give a positive number of ångström and at "
+                           "least one neighbour.")
     if order == "pymatgen":
         if not structures.periodic:
             raise MatattnError(f"{structures.name or 'radius_graph'}: order='pymatgen' is for crystals; use order='shells' for molecules.")

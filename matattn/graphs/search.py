@@ -6,15 +6,15 @@
 __all__ = ['SHELL', 'bin_counts', 'new_grid', 'new_buffers', 'gather', 'shell_order', 'over_atoms', 'new_edges', 'room_for',
            'neighbour_pairs']
 
-# %% ../../nbs/graphs/00_search.ipynb #0f2a2bb2
-import os
+# %% ../../nbs/graphs/00_search.ipynb #126fb455
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numba import njit
 from tqdm import tqdm
 
-from ..core.runtime import MatattnError
+from ..core.runtime import MatattnError, usable_cores
+from ..structures.checks import check_structures
 from ..structures.sets import StructureSet
 
 # %% ../../nbs/graphs/00_search.ipynb #ec3e17e8
@@ -197,7 +197,7 @@ def shell_order(count,  # neighbours in the buffers
         first = last
     return order
 
-# %% ../../nbs/graphs/00_search.ipynb #b23cf069
+# %% ../../nbs/graphs/00_search.ipynb #20843459
 _PIECE = 8192  # atoms
 
 
@@ -218,15 +218,16 @@ def over_atoms(kernel,  # kernel(positions, cells, offsets, structure, first, la
                jobs: int | None = 1,  # threads; None: one a core
                progress: bool | None = None,  # progress bar; None: on a terminal only
                ) -> list[np.ndarray]:  # the kernel's arrays, those of all pieces joined
-    "Run a compiled kernel over the atoms of a set. Raises `MatattnError` for an empty set."
+    "Run a compiled kernel over the atoms of a set. Raises `MatattnError` for an empty set, and for what no search can end with."
     if not len(structures):
         raise MatattnError(f"{structures.name or 'StructureSet'}: there are no structures; give at least one.")
+    check_structures(structures, min_distance=0, fix=True)
     positions = np.ascontiguousarray(structures.positions(), dtype=np.float64)
     cells = np.zeros((1, 3, 3)) if structures.cell is None else np.ascontiguousarray(structures.cell)
     pieces = _pieces(structures)
     shared = (positions, cells, structures.offsets)
     bar = tqdm(total=len(structures.numbers), unit="atom", unit_scale=True, leave=False, disable=None if progress is None else not progress)
-    with ThreadPoolExecutor(jobs or os.cpu_count()) as pool, bar:
+    with ThreadPoolExecutor(usable_cores() if jobs is None else max(1, jobs)) as pool, bar:
         running = [pool.submit(kernel, *shared, *piece, *arguments) for piece in pieces]
         results = []
         try:

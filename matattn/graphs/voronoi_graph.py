@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['authors_box', 'voronoi_graph', 'voronoi_reference', 'voronoi_differences']
 
-# %% ../../nbs/graphs/25_voronoi_graph.ipynb #b769296b
+# %% ../../nbs/graphs/25_voronoi_graph.ipynb #9148a20b
 import numpy as np
 from numba import njit
 
@@ -14,6 +14,7 @@ from .radius import graphs_from_edges
 from .search import gather, new_buffers, new_edges, new_grid, over_atoms, room_for, shell_order
 from .sets import GraphSet
 from .voronoi import FAR, facets, new_work
+from ..structures.checks import check_structures
 from ..structures.sets import StructureSet
 
 # %% ../../nbs/graphs/25_voronoi_graph.ipynb #1fdefd18
@@ -140,7 +141,7 @@ def _longest_diagonal(cell):
         longest = max(longest, np.sqrt(squared))
     return longest + .01
 
-# %% ../../nbs/graphs/25_voronoi_graph.ipynb #15ec37ae
+# %% ../../nbs/graphs/25_voronoi_graph.ipynb #4a5a28cc
 def authors_box(structures: StructureSet,  # molecules
                 side: float = 10.,  # Å, at least; or the extent of the molecule and 0.1 Å
                 ) -> StructureSet:  # crystals: one molecule in each box
@@ -163,13 +164,18 @@ def voronoi_graph(structures: StructureSet,  # molecules or crystals
                   jobs: int | None = 1,  # threads; None: one a core
                   progress: bool | None = None,  # progress bar; None: on a terminal only
                   ) -> GraphSet:  # features "solid_angle" in sr and "solid_angle_ratio"; edges sorted by centre, then distance
-    "Voronoi neighbours by solid angle (Vu et al. 2023). Raises `MatattnError` for thresholds that make no sense."
+    "Voronoi neighbours by solid angle (Vu et al. 2023). Raises `MatattnError` for thresholds that make no sense, or atoms at one place."
     thresholds = (float(d_t), float(w_t), float(ratio))
     if not (d_t > 0 and 0 <= w_t < 4*np.pi and 0 <= ratio <= 1 and np.isfinite(reach) and reach >= d_t):
         raise MatattnError(f"voronoi_graph: d_t={d_t} Å, w_t={w_t} sr, ratio={ratio}, reach={reach} Å make no sense together; "
                            "give d_t > 0, 0 <= w_t < 4 pi, 0 <= ratio <= 1 and a finite reach of at least d_t.")
     boxed = authors_box(structures) if published and not structures.periodic else structures
-    *edges, omega = over_atoms(_voronoi_kernel, boxed, boxed.periodic, published, float(reach), thresholds, jobs=jobs, progress=progress)
+    try:
+        *edges, omega = over_atoms(_voronoi_kernel, boxed, boxed.periodic, published, float(reach), thresholds, jobs=jobs,
+                                   progress=progress)
+    except ZeroDivisionError:
+        check_structures(structures, min_distance=1e-3, fix=True)  # names the two atoms at one place
+        raise
     method = {"kind": "voronoi", "d_t": d_t, "w_t": w_t, "ratio": ratio, "published": published, "reach": reach}
     return graphs_from_edges(structures, *edges, method, {"solid_angle": omega[:, 0], "solid_angle_ratio": omega[:, 1]})
 
