@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from matattn.core.cards import run_cards
+from matattn.core.partition import split
 from matattn.core.runtime import MatattnError
 from matattn.graphs.radius import nearest_graph, radius_graph
 from matattn.graphs.sets import GraphSet
@@ -275,3 +277,22 @@ def test_threads_change_nothing(jobs, monkeypatch):
     s = StructureSet.concatenate([crystal(ids=[f"{k}"], coords=ATOMS + .1*k) for k in range(5)])
     for make in (radius_graph, voronoi_graph, nearest_graph):
         assert make(s, jobs=jobs).digest() == make(s).digest()
+
+
+@pytest.mark.parametrize("rows, options", [
+    (10.5, {}), (None, {}), ("abc", {}), (10, {"sizes": ("a", "b")}), (10, {"sizes": None}), (10, {"seed": None}), (10, {"seed": -1}),
+    (10, {"by": "time", "gap": -1}), (10, {"by": "target", "values": np.arange(10.), "bins": 0}), (["a"], {"missing": "maybe"}),
+    (10, {"by": "element", "values": "Fe", "sizes": {"train": 1.}})])
+def test_splits_that_make_no_sense(rows, options):
+    with pytest.raises(MatattnError, match="split"):
+        split(rows, **options)
+
+
+def test_a_missing_target_has_a_part():
+    assert sorted(split(4, (.5, .5), by="target", values=[None, 1, 2, 3]).labels()) == [0, 0, 1, 1]
+
+
+def test_cards_outside_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.setenv("MATATTN_ROOT", str(tmp_path))
+    with pytest.raises(MatattnError, match="run this in a checkout"):
+        run_cards(["qm9"])

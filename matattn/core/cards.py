@@ -236,7 +236,7 @@ def open_table(name: str,  # table in the registry
         values[key] = words.map(dict(zip(levels, range(len(levels)), strict=True))).to_numpy(float) if levels else numbers.to_numpy(float)
     return Card(name, values, _units(list(values), dataset(name).columns), np.array([f"row {row}" for row in range(1, len(frame) + 1)]))
 
-# %% ../../nbs/core/75_cards.ipynb #1b9e1226
+# %% ../../nbs/core/75_cards.ipynb #9ddf45b1
 def card_names() -> list[str]:  # sorted
     "Data sets that have a card."
     return sorted(path.stem for path in project_path("nbs", "data").glob("*.ipynb"))
@@ -248,6 +248,8 @@ def run_cards(names: Iterable[str] = (),  # none: all
     from matattn.core.runner import run_jobs
     from matattn.core.runs import Job
 
+    if not card_names():
+        raise MatattnError(f"{project_path('nbs', 'data')}: there are no cards; run this in a checkout of the project.")
     names = list(dict.fromkeys(names)) or card_names()
     for name in names:
         if name not in card_names():

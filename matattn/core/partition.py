@@ -51,7 +51,7 @@ class Split:
         return pd.DataFrame({"rows": counts.values(), "share": [count/self.n_rows for count in counts.values()]},
                             index=pd.Index(list(counts), name="part"))
 
-# %% ../../nbs/core/36_partition.ipynb #3fbf33f2
+# %% ../../nbs/core/36_partition.ipynb #846c0afe
 _NAMES = {2: ("train", "test"), 3: ("train", "valid", "test")}
 
 
@@ -60,6 +60,8 @@ def _named(sizes: Mapping | Sequence,  # part -> size, or the sizes of train, (v
     "Give names to two or three sizes."
     if isinstance(sizes, Mapping):
         return dict(sizes)
+    if not hasattr(sizes, "__len__") or isinstance(sizes, str):
+        raise MatattnError(f"split: the sizes are {sizes!r}; give 2 (train, test), 3 (train, valid, test) or a dict part -> size.")
     if len(sizes) not in _NAMES:
         raise MatattnError(f"split: {len(sizes)} sizes without names; give 2 (train, test), 3 (train, valid, test) or a dict part -> size.")
     return dict(zip(_NAMES[len(sizes)], sizes, strict=True))
@@ -69,7 +71,8 @@ def _counts(sizes: dict[str, float | int],  # part -> fraction or rows
             n_rows: int,  # rows to divide
             ) -> dict[str, int]:  # part -> rows; "" holds rows in no part
     "Rows of each part. Raises `MatattnError` when they do not add up or a part stays empty."
-    wanted = np.array(list(sizes.values()), dtype=float)
+    numbers = all(isinstance(size, int | float | np.integer | np.floating) for size in sizes.values())
+    wanted = np.array(list(sizes.values()) if numbers else [np.nan], dtype=float)
     if not len(wanted) or not np.isfinite(wanted).all() or (wanted < 0).any():
         raise MatattnError(f"split: sizes {sizes} are not all positive numbers; give fractions that add up to 1, or numbers of rows.")
     if all(isinstance(size, int | np.integer) for size in sizes.values()):
@@ -192,13 +195,15 @@ def _by_ids(ids: np.ndarray,  # (n,) str, ids of the set
         parts[rows[known]] = number
     return parts
 
-# %% ../../nbs/core/36_partition.ipynb #1fac9395
+# %% ../../nbs/core/36_partition.ipynb #92d6c959
 def _with_element(structures: object,  # a StructureSet
                   elements: str | Sequence[str],  # symbol or symbols
                   ) -> np.ndarray:  # (n,) bool
     "Which structures hold one of the elements. Raises `MatattnError` for an unknown symbol, and when none or all do."
     from matattn.structures.sets import ATOMIC_NUMBERS
 
+    if not hasattr(structures, "composition"):
+        raise MatattnError("split by element: the rows have no elements; give a StructureSet.")
     elements = [elements] if isinstance(elements, str) else list(elements or ["None"])
     if unknown := [element for element in elements if element not in ATOMIC_NUMBERS]:
         raise MatattnError(f"split: '{unknown[0]}' is no element; give a symbol such as values='Fe'.")
@@ -224,10 +229,41 @@ def _values(rows: object,  # what `split` was given
     if values is None or isinstance(values, str) or len(values) != n_rows:
         what = "not given" if values is None else f"'{values}', no target" if isinstance(values, str) else f"{len(values)} values"
         raise MatattnError(f"split by {by}: `values` is {what}; give one value for each of the {n_rows} rows.")
-    return np.asarray(values)
+    values = np.asarray(values)
+    if values.dtype.kind != "O":
+        return values
+    try:
+        return values.astype(np.float64)  # None is nan
+    except (TypeError, ValueError):
+        return values.astype(str)
 
-# %% ../../nbs/core/36_partition.ipynb #f260eda0
+# %% ../../nbs/core/36_partition.ipynb #40ae43a7
 WAYS = ("random", "target", "composition", "group", "time", "element", "ids")  # what `split` may go by
+
+
+def _number_of_rows(rows: object,  # what `split` was given
+                    ids: object,  # of the rows, or None
+                    ) -> int:
+    "How many rows there are. Raises `MatattnError` when there is none, or an id is there twice."
+    if ids is None and not isinstance(rows, int | np.integer) or ids is not None and np.ndim(ids) != 1:
+        raise MatattnError(f"split: rows are {type(rows).__name__}; give their number, a list of ids or a StructureSet.")
+    n_rows = int(rows) if ids is None else len(ids)
+    if n_rows < 1:
+        raise MatattnError("split: there are no rows to divide; give a set with at least one.")
+    if ids is not None:
+        _checked_ids(ids, "the set")
+    return n_rows
+
+
+def _refuse(by: str, seed: int, bins: int, gap: int, missing: str):
+    "Raise `MatattnError` for options of `split` that make no sense."
+    if by not in WAYS:
+        raise MatattnError(f"split: by='{by}' is not known; use one of {', '.join(WAYS)}.")
+    for name, value, least in (("seed", seed, 0), ("bins", bins, 1), ("gap", gap, 0)):
+        if not isinstance(value, int | np.integer) or value < least:
+            raise MatattnError(f"split: {name}={value!r}; give a whole number of at least {least}.")
+    if missing not in ("error", "skip"):
+        raise MatattnError(f"split: missing='{missing}' is not known; use 'error' or 'skip'.")
 
 
 def split(rows: int | ArrayLike,  # number of rows, their ids, or a StructureSet
@@ -240,14 +276,9 @@ def split(rows: int | ArrayLike,  # number of rows, their ids, or a StructureSet
           missing: str = "error",  # "error" or "skip" for listed ids that the set lacks
           ) -> Split:
     "Divide a data set into parts. Raises `MatattnError` when the parts cannot be filled as asked."
-    if by not in WAYS:
-        raise MatattnError(f"split: by='{by}' is not known; use one of {', '.join(WAYS)}.")
-    ids = getattr(rows, "ids", None if isinstance(rows, int | np.integer) else rows)
-    n_rows, sizes, rng = int(rows) if ids is None else len(ids), _named(sizes), np.random.default_rng(seed)
-    if n_rows < 1:
-        raise MatattnError("split: there are no rows to divide; give a set with at least one.")
-    if ids is not None:
-        _checked_ids(ids, "the set")
+    _refuse(by, seed, bins, gap, missing)
+    ids = getattr(rows, "ids", None if isinstance(rows, int | float | np.integer) else rows)
+    n_rows, sizes, rng = _number_of_rows(rows, ids), _named(sizes), np.random.default_rng(seed)
     if by == "ids":
         parts = _by_ids(np.arange(n_rows) if ids is None else np.asarray(ids).astype(str), sizes, missing)
     elif by == "element":

@@ -149,7 +149,7 @@ def _atom_distances(rows, rank, offsets, first, second, limit):
         result[pair] = max(there, back)
     return result
 
-# %% ../../nbs/structures/80_twins.ipynb #0de3c166
+# %% ../../nbs/structures/80_twins.ipynb #8c33e38d
 def _kinds(structures: StructureSet,  # molecules or crystals
            ) -> np.ndarray:  # (M,) number of the composition
     "Which structures are of one composition."
@@ -175,7 +175,7 @@ def _candidates(prints: Fingerprints,  # of the set
 def _bare(structures: StructureSet,  # a set
           ) -> StructureSet:
     "The atoms and cells alone."
-    return replace(structures, targets={}, units={}, extras={}, report=None, embedded=False, name="")
+    return replace(structures, targets={}, units={}, extras={}, report=None, embedded=False)
 
 # %% ../../nbs/structures/80_twins.ipynb #cbc8716a
 TOLERANCE, IDENTICAL = .15, 1e-3  # Å; below the second, differences are those of rounded coordinates
