@@ -2,7 +2,12 @@
 
 import gzip
 import json
+import os
 import pickle
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -17,6 +22,7 @@ from matattn.graphs.sets import GraphSet
 from matattn.graphs.voronoi_graph import voronoi_graph
 from matattn.structures.cif_folder import read_cif_folder, write_cif_folder
 from matattn.structures.exchange import from_ase
+from matattn.structures.reading import Parsed, read_parallel
 from matattn.structures.sets import StructureSet
 from matattn.structures.twins import twins
 from matattn.structures.writing import write_xyz
@@ -296,3 +302,27 @@ def test_cards_outside_a_checkout(tmp_path, monkeypatch):
     monkeypatch.setenv("MATATTN_ROOT", str(tmp_path))
     with pytest.raises(MatattnError, match="run this in a checkout"):
         run_cards(["qm9"])
+
+
+@pytest.mark.parametrize("part", [None, [], {"numbers": [6.5]}, {"numbers": ["H"]}, {"numbers": [300]}, {"numbers": [], "coords": []},
+                                  {"coords": [[0, 0], [0, 0, 0]]}, {"coords": [0, 0, 0]}, {"cell": [[1, 2], [3]]}, {"cell": np.eye(2)},
+                                  {"targets": {"e": "high"}}, {"extras": {"tags": {}}}])
+def test_parsers_that_return_nonsense(part):
+    with pytest.raises(MatattnError):
+        read_parallel(["x"], lambda _: Parsed(**({"numbers": [1], "coords": [[0, 0, 0]]} | part)) if type(part) is dict else part, jobs=1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of a group of processes")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupted_reading_ends_at_once_and_leaves_no_process(jobs):
+    code = ("import time\nfrom matattn.structures.reading import Parsed, read_parallel\nprint('begun', flush=True)\n"
+            f"read_parallel(range(1000), lambda _: time.sleep(.2) or Parsed([1], [[0, 0, 0]]), jobs={jobs}, chunk=2)")
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    process.stdout.readline()
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert told.count("Traceback") == 1 and "KeyboardInterrupt" in told
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Parsed', 'read_parallel']
 
-# %% ../../nbs/structures/05_reading.ipynb #4e544e3e
+# %% ../../nbs/structures/05_reading.ipynb #16ce3567
 import multiprocessing
 import sys
 import time
@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..core.arrays import threes, typed
 from ..core.runtime import MatattnError, usable_cores
 from .sets import Report, StructureSet
 
@@ -32,12 +33,12 @@ class Parsed(NamedTuple):
     targets: dict[str, float] = {}  # name -> number, nan where missing
     extras: dict[str, object] = {}  # name -> number or text
 
-# %% ../../nbs/structures/05_reading.ipynb #dca5b39f
+# %% ../../nbs/structures/05_reading.ipynb #8a0803f9
 def _arrays(part: Parsed,
             where: str,  # file or record, for messages
             ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # numbers (n,), coords (n, 3), cell (3, 3), nan for molecules
     "The part's arrays, checked. Raises `MatattnError` naming the place."
-    numbers, coords = np.asarray(part.numbers), np.asarray(part.coords, dtype=np.float64).reshape(-1, 3)
+    numbers, coords = typed(part.numbers, np.int64, f"{where}, elements"), threes(part.coords, 1, np.float64, f"{where}, positions")
     if not len(numbers):
         raise MatattnError(f"{where}: it has no atoms; remove it or leave it out with on_error='skip'.")
     if len(numbers) != len(coords):
@@ -46,7 +47,7 @@ def _arrays(part: Parsed,
         raise MatattnError(f"{where}: atomic number {low if low < 1 else high} does not exist; use 1 (H) to 118 (Og).")
     if part.cell is None:
         return numbers, coords, np.full((3, 3), np.nan)
-    cell = np.asarray(part.cell, dtype=np.float64)
+    cell = typed(part.cell, np.float64, f"{where}, cell")
     if cell.shape != (3, 3) or not np.isfinite(cell).all():
         raise MatattnError(f"{where}: the cell is not nine finite numbers; give three lattice vectors in Å.")
     return numbers, coords, cell
@@ -73,7 +74,7 @@ def _pack(parts: list[Parsed],
     flat = (np.concatenate(numbers).astype(np.uint8), np.concatenate(coords), np.array(cells), n_atoms)
     return _Batch(flat, ids, [(part.targets, part.extras) for part in parts], skipped, items)
 
-# %% ../../nbs/structures/05_reading.ipynb #eee840a8
+# %% ../../nbs/structures/05_reading.ipynb #61c2629e
 _STUMBLES = (ValueError, LookupError, ArithmeticError, RuntimeError, TypeError, EOFError, OSError, MemoryError)
 
 
@@ -81,12 +82,14 @@ def _parse(function: Callable, item, label: str) -> tuple[list[Parsed], list[tup
     "Parts, arrays and ids of one item. Raises `MatattnError`."
     try:
         result = function(item)
+        parts = [result] if isinstance(result, Parsed) else list(result)
     except MatattnError:
         raise
     except _STUMBLES as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise MatattnError(f"{label}: it cannot be read ({why}); check the file.") from error
-    parts = [result] if isinstance(result, Parsed) else list(result)
+    if not parts:
+        raise MatattnError(f"{label}: it holds no structure; check the file.")
     places = [label] if len(parts) == 1 else [f"{label}, structure {number}" for number in range(1, len(parts) + 1)]
     names = [label] if len(parts) == 1 else [f"{label}/{number}" for number in range(len(parts))]
     arrays = [_arrays(part, place) for part, place in zip(parts, places)]
@@ -109,7 +112,7 @@ def _batch(function: Callable, items: list, label: Callable, skip: bool, until: 
             break
     return _pack(parts, arrays, ids, skipped, done)
 
-# %% ../../nbs/structures/05_reading.ipynb #d7c4b64e
+# %% ../../nbs/structures/05_reading.ipynb #1fe036ed
 def _columns(rows: list[dict], numeric: bool) -> dict[str, np.ndarray]:
     "A column for each name that occurs; what is missing is nan, or empty text."
     columns = {}
@@ -119,7 +122,7 @@ def _columns(rows: list[dict], numeric: bool) -> dict[str, np.ndarray]:
             values = [np.nan if value is None else value for value in values]
         else:
             values = ["" if value is None else str(value) for value in values]
-        columns[name] = np.array(values, dtype=np.float64 if numeric else None)
+        columns[name] = typed(values, np.float64, f"target '{name}'") if numeric else np.array(values)
     return columns
 
 
@@ -146,7 +149,7 @@ def _join(batches: list[_Batch], name: str, units: dict[str, str], fractional: b
     joined.report = Report(len(joined), tuple(skipped))
     return joined
 
-# %% ../../nbs/structures/05_reading.ipynb #804166da
+# %% ../../nbs/structures/05_reading.ipynb #9e0b9f45
 _WORK = None  # (function, label, skip) in a worker
 
 
@@ -185,10 +188,9 @@ def _in_processes(function, batches: list[list], jobs: int, label, skip: bool, p
         raise MatattnError(f"{label(items[0])}: no progress for {patience:g} s while reading near this item; look at the file, "
                            "or raise `patience`.") from None
     finally:
-        workers = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers if len(results) < len(batches) else ():
+        for worker in list((pool._processes or {}).values()) if len(results) < len(batches) else ():
             worker.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
     return results
 
 # %% ../../nbs/structures/05_reading.ipynb #d33a7254
