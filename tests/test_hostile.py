@@ -22,6 +22,7 @@ from matattn.graphs.sets import GraphSet
 from matattn.graphs.voronoi_graph import voronoi_graph
 from matattn.structures.cif_folder import read_cif_folder, write_cif_folder
 from matattn.structures.exchange import from_ase
+from matattn.structures.qm9 import read_qm9_xyz
 from matattn.structures.reading import Parsed, read_parallel
 from matattn.structures.sets import StructureSet
 from matattn.structures.twins import twins
@@ -326,3 +327,13 @@ def test_interrupted_reading_ends_at_once_and_leaves_no_process(jobs):
     assert told.count("Traceback") == 1 and "KeyboardInterrupt" in told
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_atoms_of_qm9_at_one_place(tmp_path):
+    head = "2\ngdb {}\t1\t1\t1\t0\t13\t-.3\t.1\t.4\t35\t.04\t-1.1\t-1.1\t-1.1\t-1.1\t6\nH\t0\t0\t0\t0\nH\t0\t0\t{}\t0\n1300\nH\tH\nI\tI\n"
+    for number, height in ((1, ".74"), (2, "2.*^-6")):
+        (tmp_path/f"dsgdb9nsd_{number:06}.xyz").write_text(head.format(number, height))
+    with pytest.raises(MatattnError, match="structure 'gdb_2': atom 1 .H. and atom 2 .H. are 2e-06 Å apart"):
+        read_qm9_xyz(tmp_path)
+    kept = read_qm9_xyz(tmp_path, on_error="skip")
+    assert kept.ids.tolist() == ["gdb_1"] and kept.report.skipped[0][0] == "gdb_2"

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KCAL_PER_HARTREE', 'MOLECULES', 'QM9_UNITS', 'atomization_energies', 'read_uncharacterized', 'read_qm9_xyz']
 
-# %% ../../nbs/structures/40_qm9.ipynb #7f2f304a
+# %% ../../nbs/structures/40_qm9.ipynb #dc7dc16d
 import re
 import tarfile
 import zlib
@@ -16,6 +16,7 @@ import numpy as np
 
 from ..core.arrays import offsets_of, ragged_rows, typed
 from ..core.runtime import MatattnError
+from .checks import check_structures
 from .sets import Report, StructureSet
 from .tables import Lines, atom_table, read_text
 
@@ -52,7 +53,7 @@ def read_uncharacterized(source: str | Path | Iterable[int] | None,  # the file 
         raise MatattnError(f"{source}: no line starts with the number of a molecule of QM9; give its uncharacterized.txt.")
     return numbers
 
-# %% ../../nbs/structures/40_qm9.ipynb #99c7ff9c
+# %% ../../nbs/structures/40_qm9.ipynb #8665ddcd
 _PROPERTIES = ("a", "b", "c", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u298", "h298", "g298", "cv")  # in a file's order
 _TOTALS = ("u0", "u298", "h298", "g298")
 QM9_UNITS = {"homo": "Ha", "lumo": "Ha", "gap": "Ha", "alpha": "bohr^3", "cv": "cal/(mol K)", "mu": "D", "r2": "bohr^2", "zpve": "Ha",
@@ -79,14 +80,16 @@ def _molecules(atoms: tuple[np.ndarray, np.ndarray],  # numbers (N,), coords (N,
     return molecules if (np.diff(index) > 0).all() else molecules[order]
 
 
-def _finish(molecules: StructureSet, left_out: np.ndarray, skipped: list[tuple[str, str]], place: str) -> StructureSet:
-    "Without the uncharacterized molecules; all that is left out is in the report. Raises `MatattnError` when nothing is left."
+def _finish(molecules: StructureSet, left_out: np.ndarray, skipped: list[tuple[str, str]], place: str, on_error: str) -> StructureSet:
+    "Checked, without the uncharacterized molecules; what is left out is in the report. Raises `MatattnError`, also when nothing is left."
     bad = np.isin(molecules.extras["qm9_index"], left_out)
     skipped = [*skipped, *((f"gdb_{number}", "uncharacterized") for number in molecules.extras["qm9_index"][bad].tolist())]
     kept = molecules[~bad] if bad.any() else molecules
     if not len(kept):
         raise MatattnError(f"{place}: no molecule is left{f' (the first: {skipped[0][1]})' if skipped else ''}; check the files.")
-    kept.report = Report(len(kept), tuple(skipped))
+    kept.report, kept.name, name = Report(len(kept), tuple(skipped)), place, kept.name
+    kept = check_structures(kept, on_error)
+    kept.name = name
     return kept
 
 # %% ../../nbs/structures/40_qm9.ipynb #eee370dd
@@ -160,7 +163,7 @@ def _values(heads: list[list[bytes]],  # 15 words each
                 wrong(row, word[:20].decode("latin-1"))
     return rows
 
-# %% ../../nbs/structures/40_qm9.ipynb #d68a48fc
+# %% ../../nbs/structures/40_qm9.ipynb #62f53c07
 def _read_texts(names: list[str], texts: list[bytes], place: str, skip: bool) -> tuple[StructureSet, list[tuple[str, str]]]:
     "The molecules of the files, and what had to be left out. Raises `MatattnError` for the first bad file unless `skip`."
     texts = [text if text.endswith(b"\n") else text + b"\n" for text in texts]
@@ -203,4 +206,4 @@ def read_qm9_xyz(path: str | Path,  # dsgdb9nsd.xyz.tar.bz2 of figshare, any oth
     left_out = read_uncharacterized(skip_uncharacterized)
     names, texts = zip(*_texts(Path(path), progress))
     molecules, skipped = _read_texts(list(names), list(texts), Path(path).name, on_error == "skip")
-    return _finish(molecules, left_out, skipped, str(path))
+    return _finish(molecules, left_out, skipped, str(path), on_error)

@@ -64,7 +64,7 @@ def _table(path: Path) -> tuple[list[str], np.ndarray]:  # mol_id, values (M, 15
             raise MatattnError(f"{path}, line {row + 2}: {column} is '{word}', no finite number; download the file anew.")
     return [str(name) for name in table["mol_id"]], values
 
-# %% ../../nbs/structures/42_qm9_sdf.ipynb #a453cd7a
+# %% ../../nbs/structures/42_qm9_sdf.ipynb #3968fa92
 def read_qm9_sdf(sdf: str | Path,  # gdb9.sdf
                  csv: str | Path,  # gdb9.sdf.csv
                  skip_uncharacterized: str | Path | Iterable[int] | None = None,  # uncharacterized.txt or its numbers: leave these out
@@ -88,4 +88,4 @@ def read_qm9_sdf(sdf: str | Path,  # gdb9.sdf
     if np.isnan(_REFERENCE[table.numbers, 0]).any():
         raise MatattnError(f"{sdf}: it has other elements than H, C, N, O and F; QM9 has no such molecule.")
     molecules = _molecules((table.numbers, table.coords), counts, np.array(numbers, dtype=np.int64), values, {}, str(sdf))
-    return _finish(molecules, left_out, [], str(sdf))
+    return _finish(molecules, left_out, [], str(sdf), "raise")

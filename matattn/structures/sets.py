@@ -270,13 +270,13 @@ def _load(path: str | Path,  # as written by `save`
 
 StructureSet.load = staticmethod(_load)
 
-# %% ../../nbs/structures/00_sets.ipynb #7ed36ecf
+# %% ../../nbs/structures/00_sets.ipynb #5610e669
 def read_arrays(path: str | Path,  # .npz with n_atoms, numbers, positions or frac_coords, cell, and one column for each property
-                units: dict[str, str],  # target -> unit; these columns become targets
+                units: dict[str, str],  # target -> unit; these columns become targets, others extras
                 ids: str | None = None,  # column of the ids; None: row numbers
                 name: str = "",  # of the data set
                 ) -> StructureSet:
-    "A set from arrays under the usual names; other columns become extras. Raises `MatattnError` for a missing column."
+    "A set from arrays under the usual names, not checked (see `check_structures`). Raises `MatattnError` for a missing column."
     arrays = read_columns(path)
     wanted = ["numbers", "n_atoms", *units, *([ids] if ids else [])] + ([] if "frac_coords" in arrays else ["positions"])
     if missing := [column for column in wanted if column not in arrays]:
