@@ -56,15 +56,15 @@ def chosen_numbers(chosen,  # an int, a slice, numbers or a mask
         raise MatattnError(f"{place}: {error}; choose among its {count} structures.") from None
     return numbers
 
-# %% ../../nbs/core/25_arrays.ipynb #a8da0fe6
+# %% ../../nbs/core/25_arrays.ipynb #edb0e06f
 def typed(values,  # anything that numpy takes
           dtype,  # wanted
           what: str = "values",  # for messages
           ) -> np.ndarray:  # contiguous where it had to be converted
-    "The array with the dtype wanted; a memory map that has it already stays one. Raises `MatattnError` for what is no such number."
+    "The array with the dtype wanted, in one piece; a memory map that is so stays one. Raises `MatattnError` for what is no such number."
     try:
         values = np.asanyarray(values)
-        if values.dtype == dtype:
+        if values.dtype == dtype and values.flags.c_contiguous:
             return values
         with np.errstate(invalid="ignore", over="ignore"):
             found = np.ascontiguousarray(values, dtype=dtype)

@@ -195,7 +195,7 @@ def _by_ids(ids: np.ndarray,  # (n,) str, ids of the set
         parts[rows[known]] = number
     return parts
 
-# %% ../../nbs/core/36_partition.ipynb #92d6c959
+# %% ../../nbs/core/36_partition.ipynb #604cb302
 def _with_element(structures: object,  # a StructureSet
                   elements: str | Sequence[str],  # symbol or symbols
                   ) -> np.ndarray:  # (n,) bool
@@ -221,7 +221,7 @@ def _values(rows: object,  # what `split` was given
             ) -> np.ndarray:  # (n,)
     "What the rows are split by. Raises `MatattnError` when it is missing or has another length."
     if by == "composition" and values is None and hasattr(rows, "formulas"):
-        values = rows.formulas()
+        values = rows.formulas(reduced=rows.periodic)
     if by == "time" and values is None:
         values = np.zeros(n_rows)
     if isinstance(values, str) and values in getattr(rows, "targets", {}):

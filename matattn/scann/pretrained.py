@@ -76,13 +76,13 @@ def load_model(path: Path | str,  # as written by `save_model`
     model = model.eval().to(pick_device(device))
     return Pretrained(Trained(model, tuple(about["targets"]), tuple(about["units"]), scale, about["method"]), about["card"], about["seen"])
 
-# %% ../../nbs/scann/40_pretrained.ipynb #5b7d8b89
+# %% ../../nbs/scann/40_pretrained.ipynb #27a33443
 @dataclass
 class Predictions:
     "What a model says of some structures."
-    structures: StructureSet
-    targets: tuple[str, ...]
-    units: tuple[str, ...]
+    structures: StructureSet  # in the order of the rows
+    targets: tuple[str, ...]  # names
+    units: tuple[str, ...]  # one a target
     values: np.ndarray  # (structures, targets), in `units`
     scores: np.ndarray  # (atoms, targets), adding up to 1 in each structure: compare them within a structure only
 
@@ -103,7 +103,7 @@ class Predictions:
 @dataclass
 class Pretrained:
     "A trained model and its card."
-    trained: Trained
+    trained: Trained  # model, scale, and how its graphs are made
     card: dict  # data, split, epochs, hardware, test error, licence
     seen: dict  # elements, smallest and largest number of atoms, and whether crystals
 

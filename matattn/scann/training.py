@@ -91,16 +91,16 @@ def batch_loss(kind: str,  # "rmse" or "mae"
         return error.abs().mean()
     return error.square().mean(0).add(1e-12).sqrt().mean()
 
-# %% ../../nbs/scann/30_training.ipynb #85b1b73c
+# %% ../../nbs/scann/30_training.ipynb #3e689513
 @dataclass
 class Trained:
     "A model with all it needs to predict in the units of its targets."
-    model: SCANN
+    model: SCANN  # in evaluation mode
     targets: tuple[str, ...]  # names, in the order of the columns
-    units: tuple[str, ...]
-    scale: Scale
+    units: tuple[str, ...]  # one a target
+    scale: Scale  # of the training part
     method: dict  # how its graphs were made
-    history: History | None = None
+    history: History | None = None  # of the training; None for a model from a file
 
     @torch.no_grad()
     def predict(self,
