@@ -67,7 +67,8 @@ def test_tables_of_the_real_project(capsys, monkeypatch, tmp_path):
     assert main(["claims"]) == 0
     assert "hatnet-cqd-organic-mse" in (shown := capsys.readouterr().out) and "not testable here" in shown
     assert main(["data", "list"]) == 0
-    assert "mos2" in capsys.readouterr().out
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert {"mos2", "qm9", "mp36k", "jarvis_dft3d"} <= set(rows) and "in the library" in rows["xtb-molecules"]
 
 
 def test_a_closed_pipe(tmp_path):

@@ -104,7 +104,7 @@ def readme(options: argparse.Namespace) -> int:  # exit code
     print(os.path.relpath(write_readme()))
     return 0
 
-# %% ../../nbs/core/70_cli.ipynb #a3168c89
+# %% ../../nbs/core/70_cli.ipynb #8d9b5403
 def _names(options: argparse.Namespace) -> list[str]:  # data sets
     "The data sets named on the command line, or all."
     from matattn.core.data import DATASETS, dataset
@@ -113,14 +113,18 @@ def _names(options: argparse.Namespace) -> list[str]:  # data sets
 
 
 def data_list(options: argparse.Namespace) -> int:  # exit code
-    "The registry."
+    "The registry, then the sets that come with the library."
     from matattn.core.data import DATASETS, status
+    from matattn.structures.embedded import EMBEDDED, embedded_folder
 
     rows = []
     for row in status():
         known = all(file.sha256 for file in DATASETS[row["name"]].files)
         rows.append((row["name"], row["rows"], f"{row['size']/2**20:.2f}" if row["size"] else "?", "known" if known else "not yet seen",
                      row["where"], row["title"], row["license"]))
+    for name, entry in EMBEDDED.items():
+        size = (embedded_folder()/f"{name}.npz").stat().st_size
+        rows.append((name, entry.rows, f"{size/2**20:.2f}", "known", "in the library", entry.title, entry.license))
     print(text_table(["name", "rows", "MiB", "checksum", "where", "title", "licence"], rows))
     return 0
 
