@@ -13,7 +13,7 @@ import torch
 
 from ..core.runtime import pick_device
 
-# %% ../../nbs/graphs/38_batch.ipynb #da16ed62
+# %% ../../nbs/graphs/38_batch.ipynb #a19b294b
 @dataclass
 class Batch:
     "Several graphs as one, of n atoms and e edges."
@@ -27,7 +27,7 @@ class Batch:
     targets: torch.Tensor  # (n_graphs, k), nan where missing and in ghosts
     mask: torch.Tensor  # (n_graphs,) bool, False for ghosts
     indices: torch.Tensor  # (n_real,) int64, numbers of the graphs in the store, on the host
-    ids: np.ndarray  # (n_real,) str
+    names: np.ndarray  # (M,) str, ids of all graphs of the store
     n_graphs: int  # with the ghosts of a padded batch
     features: dict[str, torch.Tensor] = field(default_factory=dict)  # name -> (e,) or (e, k)
     reverse: torch.Tensor | None = None  # (e,) int64, the edge back, within the batch; -1 where there is none
@@ -47,9 +47,14 @@ class Batch:
         return self.edge_index[1]
 
     @property
+    def ids(self) -> np.ndarray:
+        "(n_real,) ids of the graphs."
+        return self.names[self.indices.numpy()]
+
+    @property
     def n_real(self) -> int:
         "Graphs without the ghosts."
-        return len(self.ids)
+        return len(self.indices)
 
     def __repr__(self) -> str:
         ghosts = f" and {self.n_graphs - self.n_real} ghosts" if self.n_graphs > self.n_real else ""

@@ -131,7 +131,7 @@ def _open(path: str | Path,  # as written by `GraphSet.save`; a folder is mapped
 
 GraphStore.from_graphs, GraphStore.open = staticmethod(_from_graphs), staticmethod(_open)
 
-# %% ../../nbs/graphs/40_store.ipynb #10d19f82
+# %% ../../nbs/graphs/40_store.ipynb #50233f2e
 def _chosen(store: GraphStore,
             indices,  # whole numbers or a mask
             ) -> np.ndarray:  # (b,) int64
@@ -173,15 +173,18 @@ _MISSING = torch.tensor(torch.nan)
 
 
 def _rows(values: torch.Tensor,  # (M, ...) one row a structure
-          chosen: torch.Tensor,  # (b,) on the device
+          chosen: np.ndarray,  # (b,)
           ghosts: int,  # rows to add
           ghost: torch.Tensor,  # such a row
           ) -> torch.Tensor:
     "Rows of the chosen structures."
-    rows = values.index_select(0, chosen)
+    if values.device.type == "cpu" and values.dtype is not torch.bfloat16:  # a short list: numpy starts faster
+        rows = torch.from_numpy(values.numpy().take(chosen, axis=0))
+    else:
+        rows = values.index_select(0, to_device(chosen, values.device))
     return torch.cat([rows, ghost.to(rows).expand(ghosts, *rows.shape[1:])]) if ghosts else rows
 
-# %% ../../nbs/graphs/40_store.ipynb #15773cd2
+# %% ../../nbs/graphs/40_store.ipynb #95fcb440
 def _batch(store: GraphStore,
            indices,  # numbers of the graphs, in any order, repeats allowed; on the host, or the device is waited for
            pad_to: tuple[int, ...] | None = None,  # atoms and edges (then graphs, then pairs) to fill up to with ghosts; None: no ghosts
@@ -190,21 +193,22 @@ def _batch(store: GraphStore,
     "The chosen graphs as one batch. Raises `MatattnError` for numbers out of range or when the batch does not fit `pad_to`."
     chosen = _chosen(store, indices)
     atoms, edges = _runs(store, chosen, pad_to, compiled)
-    columns, picked = store.columns, to_device(chosen, store.device)
+    columns = store.columns
     numbers, owner = gathered_atoms(atoms, columns["numbers"])
     edge_index, distance, image = gathered_edges(edges, atoms, columns)
     batch = Batch(
         numbers=numbers, batch=owner, edge_index=edge_index, distance=distance, image=image, ptr=atoms.ptr, edge_ptr=edges.ptr,
-        ids=store.ids[chosen], indices=torch.from_numpy(chosen),
-        targets=_rows(store.rows["targets"], picked, atoms.ghosts, _MISSING), n_graphs=len(chosen) + atoms.ghosts,
-        mask=to_device(np.arange(len(chosen) + atoms.ghosts) < len(chosen), store.device),
+        names=store.ids, indices=torch.from_numpy(chosen),
+        targets=_rows(store.rows["targets"], chosen, atoms.ghosts, _MISSING), n_graphs=len(chosen) + atoms.ghosts,
+        mask=to_device(np.arange(len(chosen) + atoms.ghosts) < len(chosen), store.device) if atoms.ghosts
+        else torch.ones(len(chosen), dtype=torch.bool, device=store.device),
         features={name: copied(edges, values) for name, values in store.features.items()})
     if "reverse" in columns:
         batch.reverse = shifted(edges, columns["reverse"], edges, fill=-1)
     if "positions" in columns:
         batch.positions = copied(atoms, columns["positions"])
     if "cell" in store.rows:
-        batch.cell = _rows(store.rows["cell"], picked, atoms.ghosts, torch.eye(3))
+        batch.cell = _rows(store.rows["cell"], chosen, atoms.ghosts, torch.eye(3))
     if store.n_pairs is not None:
         _add_pairs(store, batch, atoms, edges, chosen, pad_to[3] if pad_to and len(pad_to) > 3 else None)
     return batch
