@@ -104,7 +104,7 @@ def readme(options: argparse.Namespace) -> int:  # exit code
     print(os.path.relpath(write_readme()))
     return 0
 
-# %% ../../nbs/core/70_cli.ipynb #8d9b5403
+# %% ../../nbs/core/70_cli.ipynb #b7d2a916
 def _names(options: argparse.Namespace) -> list[str]:  # data sets
     "The data sets named on the command line, or all."
     from matattn.core.data import DATASETS, dataset
@@ -128,7 +128,7 @@ def data_list(options: argparse.Namespace) -> int:  # exit code
     print(text_table(["name", "rows", "MiB", "checksum", "where", "title", "licence"], rows))
     return 0
 
-
+# %% ../../nbs/core/70_cli.ipynb #8889dc1e
 def _each(options: argparse.Namespace,  # names of data sets; none: all
           do: Callable[[str], None],  # prints what there is to say of one
           ) -> int:  # exit code: 0, or 2 when a set could not be had
