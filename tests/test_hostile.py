@@ -319,7 +319,8 @@ def test_interrupted_reading_ends_at_once_and_leaves_no_process(jobs):
     code = ("import time\nfrom matattn.structures.reading import Parsed, read_parallel\nprint('begun', flush=True)\n"
             f"read_parallel(range(1000), lambda _: time.sleep(.2) or Parsed([1], [[0, 0, 0]]), jobs={jobs}, chunk=2)")
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)
+                               start_new_session=True,  # and take the signal even where whoever runs the tests in the background does not
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     process.stdout.readline()
     time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)
