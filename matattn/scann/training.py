@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['Scale', 'composition_of', 'fit_scale', 'Recipe', 'batch_loss', 'Trained', 'check_graphs', 'train_scann']
 
-# %% ../../nbs/scann/30_training.ipynb #7ad34d6b
+# %% ../../nbs/scann/30_training.ipynb #30f271ca
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +133,7 @@ def check_graphs(graphs: GraphSet,  # to be predicted or trained on
     if method is not None and graphs.method != method:
         raise MatattnError(f"the graphs were made by {graphs.method} and the model was trained on {method}; make them in the same way.")
 
-# %% ../../nbs/scann/30_training.ipynb #d14ad3af
+# %% ../../nbs/scann/30_training.ipynb #76066f6f
 def _batches(store, plan, wanted):
     "epoch -> pairs (batch, scaled targets)."
     def of_epoch(epoch):
@@ -162,7 +162,7 @@ def train_scann(graphs: GraphSet,  # with the targets; Voronoi graphs
     scale = fit_scale(values[train], composition[train], recipe.extensive)
     torch.manual_seed(recipe.seed)
     store = GraphStore.from_graphs(graphs, device)
-    model = SCANN(_with_targets(config, len(targets))).to(store.device)
+    model = SCANN(replace(config, targets=len(targets))).to(store.device)
     wanted = torch.as_tensor(scale.scaled(values, composition), dtype=torch.float32, device=store.device)
     plan = BatchPlan(store, batch_size=recipe.batch_size, indices=train, seed=recipe.seed, drop_last=len(train) > recipe.batch_size)
     optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.l2/recipe.lr, fused=store.device.type == "cuda")
@@ -173,13 +173,6 @@ def train_scann(graphs: GraphSet,  # with the targets; Voronoi graphs
                                lambda pair: batch_loss(recipe.loss, model(pair[0]).values, pair[1]),
                                after_epoch and (lambda epoch: _watched(after_epoch, epoch, trained)))
     return trained
-
-
-def _with_targets(config, count):
-    "The same sizes for this many targets."
-    from dataclasses import replace
-
-    return replace(config, targets=count)
 
 
 def _watched(after_epoch, epoch, trained):
