@@ -18,7 +18,7 @@ from ..core.runtime import MatattnError
 from ..graphs.batch import Batch
 from .layers import EdgeFilter, EdgeUpdate, Gaussians, GlobalAttention, LocalAttention, dense
 
-# %% ../../nbs/scann/20_model.ipynb #4ed9f571
+# %% ../../nbs/scann/20_model.ipynb #983d5770
 @dataclass(frozen=True, kw_only=True)
 class SCANNConfig:
     "Sizes and switches. Raises `MatattnError` for values that make no model."
@@ -33,6 +33,7 @@ class SCANNConfig:
     dropout: float = .1  # of the embedding and the dense layers
     targets: int = 1  # each has a global attention and a read-out of its own
     readout: str = "mean"  # "mean": as published; "sum": times the number of atoms, for extensive targets
+    atoms: float = 1.  # of a typical structure: the sum counts atoms in units of this, set from the training part
     scores: str = "published"  # global attention: "published", "raw" or "invariant" of the size of a crystal's cell
 
     def __post_init__(self):
@@ -74,7 +75,7 @@ class Head(nn.Module):
         vectors, scores = self.attention(x, structure, size)
         return self.out(F.silu(self.hidden(vectors))).squeeze(-1), scores
 
-# %% ../../nbs/scann/20_model.ipynb #d6c58f6d
+# %% ../../nbs/scann/20_model.ipynb #9785a3fb
 class SCANN(nn.Module):
     "Local attention over Voronoi neighbours, then global attention over atoms (Vu et al. 2023)."
 
@@ -119,5 +120,5 @@ class SCANN(nn.Module):
         values, scores = zip(*(head(x, batch.batch, batch.n_graphs) for head in self.heads), strict=True)
         values = torch.stack(values, dim=1)
         if self.config.readout == "sum":
-            values = values*torch.bincount(batch.batch, minlength=batch.n_graphs).to(values.dtype)[:, None]
+            values = values*torch.bincount(batch.batch, minlength=batch.n_graphs).to(values.dtype)[:, None]/self.config.atoms
         return Prediction(values, torch.stack(scores, dim=1))
