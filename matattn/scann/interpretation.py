@@ -6,13 +6,14 @@
 __all__ = ['RESOLUTION', 'SUBSETS', 'group_ranks', 'within_spearman', 'top_atoms', 'bonds', 'controls', 'mean_interval',
            'within_molecules', 'agreement', 'stability', 'added_value']
 
-# %% ../../nbs/scann/60_interpretation.ipynb #04617934
+# %% ../../nbs/scann/60_interpretation.ipynb #f0ba7336
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..core.metrics import summarise
 from ..core.runtime import MatattnError
+from ..graphs.edges import degrees
 from ..graphs.radius import radius_graph
 from ..graphs.sets import GraphSet
 from .study import bootstrap
@@ -75,7 +76,7 @@ def top_atoms(a: np.ndarray,  # (n,) scores of atoms
         found = {"auc": (ranks - n_wanted*(n_wanted + 1)/2)/(n_wanted*(counts - n_wanted)), "hit": both/n_chosen, "chance": n_wanted/counts}
     return {name: np.where(usable, values, np.nan) for name, values in found.items()}
 
-# %% ../../nbs/scann/60_interpretation.ipynb #5a4c0323
+# %% ../../nbs/scann/60_interpretation.ipynb #7fc13a82
 def bonds(structures: StructureSet,  # molecules, or crystals: bonds within the cell
           scale: float = 1.3,  # times the sum of covalent radii
           ) -> np.ndarray:  # (B, 2) atoms of the whole set, each bond once
@@ -103,13 +104,13 @@ def controls(structures: StructureSet,  # molecules
              shares: np.ndarray,  # (N,) of the orbital
              seed: int = 0,  # of the random scores
              ) -> dict[str, np.ndarray]:  # name -> (N,)
-    "What stands in for scores but knows no more than chance, element, neighbours or place. The best that an element can say is its mean share."
+    "What knows no more than chance, neighbours, place or element; the best that an element can say is its mean share."
     group, atoms, known = structures.structure_index(), len(structures.numbers), np.isfinite(shares)
     middle = np.stack([np.bincount(group, axis) for axis in structures.positions().T.astype(float)], 1)/structures.n_atoms[:, None]
     element = np.zeros(atoms)
     element[known] = _mean_of_others(shares[known], structures.numbers[known].astype(int), group[known])
     return {"random": np.random.default_rng(seed).random(atoms),
-            "Voronoi neighbours": np.bincount(graphs.centre + np.repeat(graphs.atom_offsets[:-1], graphs.n_edges), minlength=atoms).astype(float),
+            "Voronoi neighbours": degrees(graphs).astype(float),
             "bonds": np.bincount(bonds(structures).ravel(), minlength=atoms).astype(float),
             "distance from the middle": np.linalg.norm(structures.positions() - middle[group], axis=1),
             "element": element}
@@ -168,7 +169,7 @@ def stability(scores: Sequence[np.ndarray],  # at least two of (N,), such as of 
                                                    for name in ("spearman", "hit")}})
     return rows
 
-# %% ../../nbs/scann/60_interpretation.ipynb #ba766dbc
+# %% ../../nbs/scann/60_interpretation.ipynb #fffee46e
 def _known(structures: StructureSet,
            graphs: GraphSet,
            ) -> dict[str, np.ndarray]:  # what is known -> (N, columns)
@@ -178,9 +179,8 @@ def _known(structures: StructureSet,
     kinds = np.unique(structures.numbers)
     partners = np.zeros((atoms, len(kinds)))
     np.add.at(partners, (both[:, 0], np.searchsorted(kinds, structures.numbers[both[:, 1]])), 1)
-    voronoi = np.bincount(graphs.centre + np.repeat(graphs.atom_offsets[:-1], graphs.n_edges), minlength=atoms)
     element = (structures.numbers[:, None] == kinds).astype(float)
-    degree = np.column_stack([element, partners.sum(1), voronoi])
+    degree = np.column_stack([element, partners.sum(1), degrees(graphs)])
     return {"element": element, "element and degree": degree, "element, degree and bonded elements": np.column_stack([degree, partners])}
 
 
