@@ -37,7 +37,7 @@ def predict(options: argparse.Namespace) -> int:  # exit code
         print(f"{path}: {len(found):,} structures")
     return int(bool(found.failures))
 
-# %% ../../nbs/scann/44_commands.ipynb #da1d48d3
+# %% ../../nbs/scann/44_commands.ipynb #e01465da
 def _row(name: str,  # of a model, or a path
          ) -> list[tuple]:
     "What a model's card says: one row a target."
@@ -48,7 +48,8 @@ def _row(name: str,  # of a model, or a path
     card, seen = about["card"], about["seen"]
     elements = " ".join(SYMBOLS[z] for z in seen["elements"]) if len(seen["elements"]) <= 12 else f"{len(seen['elements'])} elements"
     errors, kind = card.get("test error"), "crystals" if seen["periodic"] else "molecules"
-    return [(name, target, unit or "-", f"{kind} of {seen['atoms'][0]} to {seen['atoms'][1]} atoms", elements, card.get("data"), errors.get(target) if isinstance(errors, dict) else errors, card.get("licence"))
+    return [(name, target, unit or "-", f"{kind} of {seen['atoms'][0]} to {seen['atoms'][1]} atoms", elements, card.get("data"),
+             errors.get(target) if isinstance(errors, dict) else errors, card.get("licence"))
             for target, unit in zip(about["targets"], about["units"], strict=True)]
 
 

@@ -29,7 +29,7 @@ from .training import Scale, Trained
 from ..structures.inputs import as_structures
 from ..structures.sets import SYMBOLS, StructureSet
 
-# %% ../../nbs/scann/40_pretrained.ipynb #ccc58ce4
+# %% ../../nbs/scann/40_pretrained.ipynb #5672cc56
 def save_model(trained: Trained,  # a trained model
                path: Path | str,  # .safetensors
                card: dict,  # what a user must know: data, split, epochs, hardware, test error, licence; JSON values
@@ -65,7 +65,8 @@ def _read(path: Path,
                 raise MatattnError(f"{path}: it is no SCANN model of this library; write one with save_model.")
             return {name: file.get_tensor(name).float() for name in file.keys() if weights}, about  # noqa: SIM118
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise MatattnError(f"{path}: the model cannot be read ({str(error).splitlines()[0]}); fetch or train it again.") from None
+        why = str(error).splitlines()[0].removeprefix("Error while deserializing header: ")
+        raise MatattnError(f"{path}: the model cannot be read ({why}); fetch or train it again.") from None
 
 # %% ../../nbs/scann/40_pretrained.ipynb #1d4bab4e
 def load_model(path: Path | str,  # as written by `save_model`
@@ -166,7 +167,7 @@ class Pretrained:
             warnings.warn(sentence, stacklevel=2)
         return predict_all([self], structures, jobs, progress)[0]
 
-# %% ../../nbs/scann/40_pretrained.ipynb #b47ee3b4
+# %% ../../nbs/scann/40_pretrained.ipynb #9b4a22ab
 def _refused(self: Pretrained,
              structures: StructureSet,  # to be predicted
              ) -> dict[int, str]:  # row -> why, in a sentence
@@ -194,8 +195,9 @@ def _unseen(self: Pretrained,
                          f"{_named(structures, rows)}.")
     low, high = self.seen["atoms"]
     if len(rows := np.flatnonzero((structures.n_atoms < low) | (structures.n_atoms > high))):
-        sentences.append(f"{self.name} was trained on {low} to {high} atoms; {_named(structures, rows)} with "
-                         f"{structures.n_atoms[rows[0]]} atoms: take the prediction with care.")
+        size = int(structures.n_atoms[rows[0]])
+        sentences.append(f"{self.name} was trained on structures of {low} to {high} atoms; be careful with its predictions for "
+                         f"{_named(structures, rows)} ({size} atom{'s'*(size > 1)}).")
     return sentences
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..core.runtime import MatattnError
 from .sets import StructureSet
 
-# %% ../../nbs/structures/75_inputs.ipynb #5c1b50a9
+# %% ../../nbs/structures/75_inputs.ipynb #0d520983
 def _by_ase(path: Path) -> StructureSet:
     "Any other format that ASE reads: POSCAR, CONTCAR, .vasp, .sdf, .mol, .pdb, ..."
     from ase.io import read
@@ -24,7 +24,7 @@ def _by_ase(path: Path) -> StructureSet:
     try:
         frames = read(path, index=":")
     except Exception as error:  # noqa: BLE001  ASE's readers raise anything
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        why = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
         raise MatattnError(f"{path}: neither this library nor ASE can read it ({why}); give a .cif, .xyz, .npz or POSCAR file.") from None
     return from_ase(frames, ids=[path.name if len(frames) == 1 else f"{path.name}/{number}" for number in range(len(frames))], fix=True)
 
