@@ -58,7 +58,7 @@ def record_path(experiment: str,  # such as "hatnet_mos2"
     "The file that holds the record of one run."
     return records_dir()/experiment/f"{run_name(profile, seed)}.json"
 
-# %% ../../nbs/core/10_records.ipynb #e00f3a95
+# %% ../../nbs/core/10_records.ipynb #c9531fe3
 _NUMBER, _TEXT, _COUNT = {"type": ["number", "null"]}, {"type": "string"}, {"type": "integer", "minimum": 0}
 
 
@@ -69,7 +69,8 @@ RESULT = object_schema(
     {"folds": {"type": "object", "additionalProperties": {"type": "array"}}, "comparison": {"type": "object"}})
 DATA = object_schema({"name": _TEXT, "digest": _TEXT, "rows": _COUNT, "embedded": {"type": "boolean"}})
 CLAIM = object_schema({"audited": METRIC, "protocol": _TEXT},
-                      {"as_published": METRIC, "direction": {"enum": ["higher", "lower", "equal"]}, "note": _TEXT})
+                      {"as_published": METRIC, "direction": {"enum": ["higher", "lower", "equal"]}, "note": _TEXT,
+                       "limited": _TEXT})
 
 # %% ../../nbs/core/10_records.ipynb #fa8d2fc3
 RECORD = object_schema({
