@@ -24,7 +24,7 @@ def test_nothing_heavy_is_imported_for_the_help():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("command", ["run", "list", "report", "claims", "readme", "data"])
+@pytest.mark.parametrize("command", ["run", "list", "report", "claims", "readme", "data", "predict", "models"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])

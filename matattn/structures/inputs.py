@@ -14,7 +14,7 @@ from pathlib import Path
 from ..core.runtime import MatattnError
 from .sets import StructureSet
 
-# %% ../../nbs/structures/75_inputs.ipynb #0d520983
+# %% ../../nbs/structures/75_inputs.ipynb #4fcf4812
 def _by_ase(path: Path) -> StructureSet:
     "Any other format that ASE reads: POSCAR, CONTCAR, .vasp, .sdf, .mol, .pdb, ..."
     from ase.io import read
@@ -28,7 +28,7 @@ def _by_ase(path: Path) -> StructureSet:
         raise MatattnError(f"{path}: neither this library nor ASE can read it ({why}); give a .cif, .xyz, .npz or POSCAR file.") from None
     return from_ase(frames, ids=[path.name if len(frames) == 1 else f"{path.name}/{number}" for number in range(len(frames))], fix=True)
 
-
+# %% ../../nbs/structures/75_inputs.ipynb #4d1380f1
 _NAMES = re.compile(r"(.+\.(cif|xyz|extxyz)(\.gz|\.bz2)?"
                     r"|.+\.(vasp|poscar|contcar|sdf|mol|pdb|xsf|gen|cell|res|traj)|(poscar|contcar)([._-].*)?)", re.IGNORECASE)
 
@@ -56,7 +56,7 @@ def _from_folder(path: Path) -> StructureSet:
         return read_cif_folder(path, id_prop=None)  # on all cores
     return as_structures(files)
 
-
+# %% ../../nbs/structures/75_inputs.ipynb #35374840
 def _from_path(path: Path) -> StructureSet:
     "The structures of a file or folder, by its ending."
     from matattn.structures.checks import check_structures
