@@ -169,7 +169,7 @@ def stability(scores: Sequence[np.ndarray],  # at least two of (N,), such as of 
                                                    for name in ("spearman", "hit")}})
     return rows
 
-# %% ../../nbs/scann/60_interpretation.ipynb #fffee46e
+# %% ../../nbs/scann/60_interpretation.ipynb #2dc76744
 def _known(structures: StructureSet,
            graphs: GraphSet,
            ) -> dict[str, np.ndarray]:  # what is known -> (N, columns)
@@ -187,12 +187,14 @@ def _known(structures: StructureSet,
 def _held_out(columns: np.ndarray, target: np.ndarray, group: np.ndarray, folds: int, seed: int) -> np.ndarray:
     "Prediction of each atom by trees that have not seen its molecule."
     from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
     order = np.random.default_rng(seed).permutation(group.max() + 1)
     fold, predicted = order[group] % folds, np.empty(len(target))
-    for k in range(folds):
-        trees = HistGradientBoostingRegressor(max_iter=80, learning_rate=.1, random_state=seed)
-        predicted[fold == k] = trees.fit(columns[fold != k], target[fold != k]).predict(columns[fold == k])
+    with threadpool_limits(1, "openmp"):  # for so few rows more threads mostly wait for each other
+        for k in range(folds):
+            trees = HistGradientBoostingRegressor(max_iter=80, learning_rate=.1, random_state=seed)
+            predicted[fold == k] = trees.fit(columns[fold != k], target[fold != k]).predict(columns[fold == k])
     return predicted
 
 
