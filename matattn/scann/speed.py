@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['torch_threads', 'Pace', 'stamp', 'paced', 'machine_limits', 'Setting', 'training_pace', 'side_by_side', 'any_model',
-           'inference_pace', 'training_memory']
+           'inference_pace', 'peak_memory', 'training_memory']
 
-# %% ../../nbs/scann/57_speed.ipynb #b17951c5
+# %% ../../nbs/scann/57_speed.ipynb #a436bc84
 import contextlib
 import json
 import subprocess
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -187,7 +188,17 @@ def inference_pace(trained: Trained,  # a model
     with torch_threads(threads), torch.autocast(device, torch.bfloat16, enabled=mixed):
         return paced(predict, len(structures), rounds)
 
-# %% ../../nbs/scann/57_speed.ipynb #95f3b47b
+# %% ../../nbs/scann/57_speed.ipynb #44c371a8
+def peak_memory() -> float:  # GiB
+    "The largest memory that this process has held."
+    status = Path("/proc/self/status")
+    if status.is_file():  # the other way also counts what the parent held when it started this process
+        return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1])/2**20
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**30 if sys.platform == "darwin" else 2**20)
+
+
 def _memory(name: str,  # of the problem
             data: str,  # "auto", "real" or "embedded"
             batch_size: int,  # structures in a step
@@ -195,23 +206,15 @@ def _memory(name: str,  # of the problem
             threads: int,  # for graphs and network
             ):
     "Print what the system says of this process, as JSON."
-    import resource
-
     torch.set_num_threads(threads)
-    unit = 2**30 if sys.platform == "darwin" else 2**20
-    peaks, clock = {}, TimeBudget()
-
-    def note(what):
-        peaks[what] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/unit
-
-    note("libraries")
+    peaks, clock = {"libraries": peak_memory()}, TimeBudget()
     study = load_study(name, data, jobs=threads)
-    note("set and graphs")
+    peaks["set and graphs"] = peak_memory()
     until = clock.spent
     setting = Setting(batch_size=batch_size, targets=len(study.targets))
     train_scann(study.graphs, study.targets, study.split["train"], setting.config(study.problem.config), setting.recipe(1), "cpu",
                 budget=TimeBudget(seconds/60))
-    note("training")
+    peaks["training"] = peak_memory()
     print(json.dumps({"peaks": peaks, "structures": len(study.graphs), "edges": len(study.graphs.centre), "preparing": until}))
 
 
