@@ -169,7 +169,7 @@ def stability(scores: Sequence[np.ndarray],  # at least two of (N,), such as of 
                                                    for name in ("spearman", "hit")}})
     return rows
 
-# %% ../../nbs/scann/60_interpretation.ipynb #2dc76744
+# %% ../../nbs/scann/60_interpretation.ipynb #80b872e4
 def _known(structures: StructureSet,
            graphs: GraphSet,
            ) -> dict[str, np.ndarray]:  # what is known -> (N, columns)
@@ -193,7 +193,7 @@ def _held_out(columns: np.ndarray, target: np.ndarray, group: np.ndarray, folds:
     fold, predicted = order[group] % folds, np.empty(len(target))
     with threadpool_limits(1, "openmp"):  # for so few rows more threads mostly wait for each other
         for k in range(folds):
-            trees = HistGradientBoostingRegressor(max_iter=80, learning_rate=.1, random_state=seed)
+            trees = HistGradientBoostingRegressor(max_iter=60, max_leaf_nodes=8, min_samples_leaf=40, random_state=seed)
             predicted[fold == k] = trees.fit(columns[fold != k], target[fold != k]).predict(columns[fold == k])
     return predicted
 

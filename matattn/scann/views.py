@@ -171,7 +171,7 @@ def view(x: StructureSet | Predictions,  # molecules or crystals; or what a mode
                          scene=scene | {"annotations": entries[0][1]}, updatemenus=[menu] if len(buttons) > 1 else [])
     return View(figure)
 
-# %% ../../nbs/scann/65_views.ipynb #2f5d4060
+# %% ../../nbs/scann/65_views.ipynb #b617fe31
 def _paler(color, depth: float):
     "A colour mixed with white; depth 0 (front) to 1 (back)."
     from matplotlib.colors import to_rgb
@@ -195,7 +195,7 @@ def _disc(ax, place, radius: float, color, order: float):
 def _covered(places: np.ndarray, radii: np.ndarray) -> np.ndarray:
     "Whether the middle of an atom lies behind another atom."
     apart = np.linalg.norm(places[:, None, :2] - places[:, :2], axis=-1)
-    return ((apart < 1.2*radii) & (places[:, 2] > places[:, None, 2])).any(1)
+    return ((apart < .9*radii) & (places[:, 2] > places[:, None, 2])).any(1)
 
 
 def draw(ax: Axes,  # where to draw
@@ -225,7 +225,7 @@ def draw(ax: Axes,  # where to draw
         _disc(ax, place[:2], radius, color, order)
         if wanted[row]:
             dark = np.dot(color, (.3, .59, .11)) < .5
-            ax.text(*place[:2], f"{SYMBOLS[structure.numbers[row]]}\n{ratios[row]:.2f}", ha="center", va="center", fontsize=5, zorder=order,
+            ax.text(*place[:2], f"{SYMBOLS[structure.numbers[row]]}\n{ratios[row]:.2f}", ha="center", va="center", fontsize=5, zorder=1e3,
                     linespacing=.9, color="white" if dark else "black")
     ax.set(aspect="equal", title=title)
     ax.autoscale_view()
