@@ -18,13 +18,13 @@ import numpy as np
 from ..core.code import modules_digest
 from ..core.metrics import regression_metrics, summarise
 from ..core.partition import Split, split
-from ..core.records import runs_dir, run_name
+from ..core.records import run_name, runs_dir
 from ..core.runtime import MatattnError, TimeBudget, atomic_write, digest
 from ..graphs.sets import GraphSet
 from ..graphs.voronoi_graph import voronoi_graph
 from .model import CRYSTALS, MOLECULES, SCANNConfig
 from .training import Recipe, Trained, train_scann
-from ..structures.embedded import EMBEDDED, load_embedded
+from ..structures.embedded import load_embedded
 from ..structures.prepared import load_structures
 from ..structures.sets import StructureSet
 
