@@ -5,19 +5,18 @@
 # %% auto #0
 __all__ = ['Arm', 'Source', 'drawn', 'run_arm', 'run_arms', 'compared', 'against']
 
-# %% ../../nbs/scann/58_arms.ipynb #ecb574b5
+# %% ../../nbs/scann/58_arms.ipynb #cf63e3b1
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import joblib
 import numpy as np
 
 from ..core.metrics import summarise
 from ..core.runtime import TimeBudget, pick_device
 from .model import SCANNConfig
-from .speed import torch_threads
+from .speed import single_threads, torch_threads
 from .study import PROBLEMS, Study, load_study, mean_errors, shown, train_kept
 from .training import Recipe
 
@@ -109,7 +108,7 @@ def run_arm(arm: Arm,  # what to train
     return {"errors": errors, "seconds": kept.seconds, "course": kept.course,
             "parameters": sum(weights.numel() for weights in kept.trained.model.parameters())}
 
-# %% ../../nbs/scann/58_arms.ipynb #a95e67dc
+# %% ../../nbs/scann/58_arms.ipynb #4e831b60
 def run_arms(arms: Sequence[Arm],  # in any order
              source: Source,  # what they learn from
              folder: Path,  # for the checkpoints
@@ -123,8 +122,9 @@ def run_arms(arms: Sequence[Arm],  # in any order
     if jobs == 1:
         done = [run_arm(arms[i], source, folder, budget, device) for i in order]
     else:
-        with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
-            done = joblib.Parallel(batch_size=1)(joblib.delayed(run_arm)(arms[i], source, folder, budget, device) for i in order)
+        with single_threads(jobs) as pool:
+            futures = [pool.submit(run_arm, arms[i], source, folder, budget, device) for i in order]
+            done = [future.result() for future in futures]
     return [outcome for _, outcome in sorted(zip(order, done, strict=True), key=lambda pair: pair[0])]
 
 # %% ../../nbs/scann/58_arms.ipynb #6cbdb2ce
