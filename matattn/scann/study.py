@@ -131,7 +131,7 @@ def load_study(name: str,  # one of `PROBLEMS`
     return Study(name=name, structures=kept, graphs=graphs, split=Split(dict(zip(parts, rows, strict=True)), len(kept), by),
                  targets=problem.stand_in_targets if s.embedded else problem.targets, problem=problem)
 
-# %% ../../nbs/scann/50_study.ipynb #67b31487
+# %% ../../nbs/scann/50_study.ipynb #c01ffd74
 _CODE = ("core.training", "graphs.batches", "graphs.store", "scann.layers", "scann.model", "scann.training")
 
 
@@ -139,7 +139,7 @@ _CODE = ("core.training", "graphs.batches", "graphs.store", "scann.layers", "sca
 class Course:
     "The course of a training, kept in a file."
     path: Path  # JSON
-    points: list[dict]  # epoch, seconds since the start, mean absolute error of each target on the validation part
+    points: list[dict]  # epoch, seconds since the start, mean absolute error of each target, on which rows
 
     @classmethod
     def read(cls,
@@ -152,10 +152,11 @@ class Course:
             epoch: int,  # finished
             seconds: float,  # since this process began
             errors: dict[str, float],  # target -> mean absolute error
+            on: str,  # which rows, in words
             ):
         "Add a point and write the file; an epoch that is done again replaces what stood there."
         self.points = [point for point in self.points if point["epoch"] < epoch]
-        self.points.append({"epoch": epoch, "seconds": round(seconds, 1), "mae": errors})
+        self.points.append({"epoch": epoch, "seconds": round(seconds, 1), "mae": errors, "on": on})
         atomic_write(self.path, json.dumps(self.points).encode())
 
 
@@ -166,7 +167,7 @@ def mean_errors(trained: Trained,  # a model
     predicted, _ = trained.predict(graphs)
     return {name: float(np.abs(predicted[:, k] - graphs.targets[name]).mean()) for k, name in enumerate(trained.targets)}
 
-# %% ../../nbs/scann/50_study.ipynb #1b9e1873
+# %% ../../nbs/scann/50_study.ipynb #9a597b14
 @dataclass(frozen=True)
 class Kept:
     "A training whose checkpoint is kept."
@@ -184,6 +185,13 @@ def checkpoint_folder(experiment: str,  # such as "scann_qm9"
     return runs_dir()/experiment/run_name(profile, seed)/"checkpoints"
 
 
+def _watched(study: Study, size: int) -> tuple[GraphSet, str]:
+    "Structures of the validation part, and which in words: spread evenly, as the first of sorted rows are not like the rest."
+    rows = study.split["valid"]
+    chosen = rows[np.linspace(0, len(rows) - 1, min(size, len(rows))).astype(int)]
+    return study.graphs[chosen], f"{len(chosen):,} of {len(rows):,} validation rows, evenly spread"
+
+
 def train_kept(folder: Path,  # for the checkpoints
                label: str,  # a part of the checkpoint's name, and of the progress bar
                study: Study,  # what to learn
@@ -198,7 +206,7 @@ def train_kept(folder: Path,  # for the checkpoints
                ) -> Kept:
     "Train, or go on, or read what is finished. Raises `MatattnError` as `train_scann` does."
     train = study.split["train"] if train is None else train
-    valid, seconds, points, epochs = study.graphs[study.split["valid"][:watched]], 0., [], 0
+    (valid, on), seconds, points, epochs = _watched(study, watched), 0., [], 0
     key = [study.structures.digest(), digest(train), list(targets), asdict(config), study.graphs.method, modules_digest(_CODE),
            None if start is None else [digest(p.detach().cpu().numpy()) for p in start.model.parameters()]]
     for number, recipe in enumerate(cycles):
@@ -208,7 +216,7 @@ def train_kept(folder: Path,  # for the checkpoints
         before = course.points[-1]["seconds"] if course.points else 0.
 
         def watch(epoch, trained, course=course, begun=begun, before=before):
-            course.add(epoch + 1, before + time.monotonic() - begun, mean_errors(trained, valid))
+            course.add(epoch + 1, before + time.monotonic() - begun, mean_errors(trained, valid), on)
 
         start = train_scann(study.graphs, targets, train, config, recipe, device, path, budget, label, watch, start)
         points += [point | {"epoch": epochs + point["epoch"], "seconds": seconds + point["seconds"]} for point in course.points]
