@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['METRIC', 'RESULT', 'DATA', 'CLAIM', 'RECORD', 'records_dir', 'figures_dir', 'runs_dir', 'run_name', 'record_path',
-           'check_record', 'write_record', 'is_embedded', 'read_records', 'best_record', 'Stages']
+           'check_record', 'record_text', 'write_record', 'is_embedded', 'read_records', 'best_record', 'Stages']
 
-# %% ../../nbs/core/10_records.ipynb #67830922
+# %% ../../nbs/core/10_records.ipynb #960d5827
 import inspect
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,7 +94,7 @@ def check_record(record: dict,  # a whole record
         raise MatattnError(f"{where}, extras.claims: {min(unknown)!r} is not in the record's list of claims; add it there.")
     return record
 
-# %% ../../nbs/core/10_records.ipynb #0093f78d
+# %% ../../nbs/core/10_records.ipynb #7f5e34a1
 def _write(path: Path,  # file
            content: str | bytes,  # what it shall hold
            what: str,  # word for the file in the error
@@ -104,6 +105,16 @@ def _write(path: Path,  # file
         return atomic_write(path, content)
     except OSError as error:
         raise MatattnError(f"{what} {path} cannot be written ({error.strerror}); make room or set {variable} to another folder.") from error
+
+
+_FLAT_LIST = re.compile(r"\[\n\s+([^\[\]{}]*?)\n\s*\]")  # a list of numbers and plain strings, one a line
+
+
+def record_text(record: dict,  # of plain values
+                ) -> str:  # JSON
+    "A record as it lies on disk: a list of numbers is one line."
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    return _FLAT_LIST.sub(lambda found: "[" + re.sub(r",\n\s+", ", ", found[1]) + "]", text) + "\n"
 
 
 def write_record(experiment: str,  # such as "hatnet_mos2"
@@ -125,8 +136,7 @@ def write_record(experiment: str,  # such as "hatnet_mos2"
         "schema": 1, "experiment": experiment, "profile": profile, "seed": seed, "config": config, "data": data, "claims": claims,
         "results": results, "extras": extras or {}, "time": timing, "hardware": hardware(), "versions": package_versions(),
         "git": git_revision(), "code": code_digests(experiment)}, name)
-    text = json.dumps(check_record(record, name), indent=1, ensure_ascii=False) + "\n"
-    return _write(record_path(experiment, profile, seed), text, "record", "MATATTN_RECORDS")
+    return _write(record_path(experiment, profile, seed), record_text(check_record(record, name)), "record", "MATATTN_RECORDS")
 
 # %% ../../nbs/core/10_records.ipynb #273930bc
 def is_embedded(record: dict) -> bool:  # True when any of its data is embedded or simulated
