@@ -2,6 +2,9 @@
 
 import io
 import json
+import subprocess
+import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,8 +261,8 @@ def test_crystals_for_a_model_of_molecules(crystals, for_molecules, tmp_path, ca
     write_xyz(crystals[0], tmp_path/"in.extxyz")
     assert main(["predict", str(tmp_path/"in.extxyz"), "--model", for_molecules]) == 2
     assert sentence(capsys.readouterr()) == (f"{tmp_path/'in.extxyz'}: it holds crystals, and the model is for molecules; choose another "
-                                             "model, `matattn models` lists them.")
-    with pytest.raises(MatattnError, match="it is one of the crystals, and toy-orbitals is for molecules; choose another model"):
+                                             "model, `matattn models` lists them (for a molecule in a box, remove the cell).")
+    with pytest.raises(MatattnError, match=r"it is one of the crystals, and toy-orbitals is for molecules; .* set pbc to False"):
         SCANN.from_pretrained(for_molecules, "cpu").predict(crystals[0])
 
 
@@ -285,6 +288,41 @@ def test_files_that_are_no_structures(molecules, for_molecules, tmp_path, capsys
         assert line.startswith("matattn: ") and name in line and line.endswith("."), line
     assert main(["predict", *files[1:], "--model", for_molecules, "-o", str(tmp_path/"out.csv")]) == 2
     assert not (tmp_path/"out.csv").exists()
+
+
+def test_bad_frames_do_not_stop_the_good_ones(molecules, for_molecules, tmp_path, capsys):
+    good = write_xyz(molecules[500:502], tmp_path/"good.xyz").read_text()
+    closer, infinite = "2\n\nH 0 0 0\nH 0 0 0\n", "1\n\nH nan 0 0\n"
+    (tmp_path/"some.xyz").write_text(good + closer + infinite)
+    assert main(["predict", str(tmp_path/"some.xyz"), "--model", for_molecules]) == 1
+    told = capsys.readouterr()
+    assert table(told.out)["id"].tolist() == ["some/0", "some/1"]
+    assert sentence(told).startswith(f"{tmp_path/'some.xyz'}: 2 frames are left out, the first is ")
+    (tmp_path/"one.xyz").write_text(closer + good)
+    assert main(["predict", str(tmp_path/"one.xyz"), "--model", for_molecules]) == 1
+    told = capsys.readouterr()
+    assert len(table(told.out)) == 2 and "a frame is left out" in sentence(told) and "closer than" in told.err
+    with pytest.raises(MatattnError, match="closer than"):  # in Python all that was given is predicted, or nothing
+        SCANN.from_pretrained(for_molecules, "cpu").predict(tmp_path/"one.xyz")
+
+
+def test_molecules_with_a_charge(molecules, for_molecules):
+    model, neutral = SCANN.from_pretrained(for_molecules, "cpu"), to_ase(molecules[500])[0]
+    ion = to_pymatgen(molecules[500])[0]
+    ion.set_charge_and_spin(1)
+    charged = neutral.copy()
+    charged.set_initial_charges([-1.] + [0.]*(len(charged) - 1))
+    for given, count in ((ion, "1 molecule with"), ([neutral, charged, charged], "2 molecules with")):
+        with pytest.warns(UserWarning, match=f"{count} a charge: toy-orbitals knows none"):
+            model.predict(given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(neutral)
+
+
+def test_one_import_is_enough():
+    program = "from matattn.scann import SCANN; SCANN.from_pretrained"
+    assert subprocess.run([sys.executable, "-c", program], check=False, capture_output=True).returncode == 0
 
 
 def test_an_empty_folder(for_molecules, tmp_path, capsys):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Read', 'read_files', 'FilePredictions', 'predict_files', 'destination']
 
-# %% ../../nbs/scann/42_files.ipynb #bc4067b9
+# %% ../../nbs/scann/42_files.ipynb #069f5054
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,14 +19,15 @@ from .pretrained import Predictions, Pretrained, predict_all
 from ..structures.inputs import as_structures, structure_files
 from ..structures.sets import StructureSet
 from ..structures.writing import write_xyz
+from ..structures.xyz import read_xyz
 
-# %% ../../nbs/scann/42_files.ipynb #b88b4b34
+# %% ../../nbs/scann/42_files.ipynb #2b038cd2
 @dataclass(frozen=True)
 class Read:
     "The structures of some files."
     structures: StructureSet | None  # all molecules or all crystals; None: there is none
     files: np.ndarray  # (M,) str, the file of each structure
-    failures: tuple[str, ...]  # a sentence for each file that is left out
+    failures: tuple[str, ...]  # a sentence for each file, or for the frames of a file, that are left out
 
 
 def _told(file: Path, error: MatattnError) -> str:
@@ -51,6 +52,25 @@ def _expanded(paths: Iterable[str | Path],  # files and folders
     return list(dict.fromkeys(files))
 
 
+def _usable(file: Path,  # one of `_expanded`
+            failures: list[str],  # gets a sentence for the frames that are left out
+            ) -> StructureSet:  # its structures, of an xyz file the good frames
+    "The structures of a file. Raises `MatattnError` when there is none that can be used."
+    try:
+        return as_structures(file)
+    except MatattnError as error:
+        if not re.search(r"\.(ext)?xyz(\.gz|\.bz2)?$", file.name, re.IGNORECASE):
+            raise
+        try:
+            found = read_xyz(file, fix=True, on_error="skip")
+        except MatattnError:
+            raise error from None
+    skipped = found.report.skipped
+    many = f"{len(skipped):,} frames are left out, the first is " if len(skipped) > 1 else "a frame is left out, "
+    failures.append(f"{file}: {many}{skipped[0][0]}: {skipped[0][1]}")
+    return found
+
+
 def read_files(paths: Iterable[str | Path],  # files and folders
                periodic: bool,  # crystals are wanted, or molecules
                without: Path | None = None,  # a file that is left out when a folder holds it
@@ -63,10 +83,11 @@ def read_files(paths: Iterable[str | Path],  # files and folders
     files = _expanded(paths, without, failures)
     for file in tqdm(files, desc="reading", unit="file", leave=False, disable=None if progress is None else not progress):
         try:
-            part = as_structures(file)
+            part = _usable(file, failures)
             if part.periodic != periodic:
+                box = " (for a molecule in a box, remove the cell)" if part.periodic else ""
                 raise MatattnError(f"{file}: it holds {kinds[part.periodic]}, and the model is for {kinds[periodic]}; choose another "
-                                   "model, `matattn models` lists them.")
+                                   f"model, `matattn models` lists them{box}.")
             parts.append(replace(part, targets={}, units={}, extras={}, name="", embedded=False))
             names += [str(file)]*len(part)
         except MatattnError as error:

@@ -136,7 +136,7 @@ class Predictions:
             columns |= {f"{name} score": scores[:, k], f"{name} ratio": ratios[:, k]}
         return pd.DataFrame(columns)
 
-# %% ../../nbs/scann/40_pretrained.ipynb #b99078b8
+# %% ../../nbs/scann/40_pretrained.ipynb #80ebe34e
 _KINDS = {True: "crystals", False: "molecules"}
 
 
@@ -160,6 +160,8 @@ class Pretrained:
                 progress: bool | None = None,  # progress bar; None: on a terminal only
                 ) -> Predictions:
         "Values with units and the score of each atom. Warns about elements or sizes outside the training part. Raises `MatattnError`."
+        if charged := _charged(x):
+            warnings.warn(f"{charged} with a charge: {self.name} knows none, its predictions are for neutral ones.", stacklevel=2)
         structures = as_structures(x)
         for sentence in self.refused(structures).values():
             raise MatattnError(sentence)
@@ -167,14 +169,25 @@ class Pretrained:
             warnings.warn(sentence, stacklevel=2)
         return predict_all([self], structures, jobs, progress)[0]
 
-# %% ../../nbs/scann/40_pretrained.ipynb #9b4a22ab
+# %% ../../nbs/scann/40_pretrained.ipynb #8fee19eb
+def _charged(x,  # as for `predict`
+             ) -> str:  # such as "1 molecule"; "": none, or it cannot be seen without reading
+    "How many pymatgen or ASE molecules carry a net charge."
+    items = list(x) if isinstance(x, list | tuple) else [x]
+    charges = [sum(item.get_initial_charges()) if hasattr(item, "get_initial_charges") else item.charge
+               for item in items if hasattr(item, "get_initial_charges") or hasattr(item, "spin_multiplicity")]
+    count = sum(bool(abs(charge) > .5) for charge in charges)
+    return f"{count:,} molecule{'s'*(count > 1)}" if count else ""
+
+
 def _refused(self: Pretrained,
              structures: StructureSet,  # to be predicted
              ) -> dict[int, str]:  # row -> why, in a sentence
     "What the model cannot take: crystals for a model of molecules and the reverse, and elements that it has no numbers for."
     if structures.periodic != self.seen["periodic"]:
+        box = " (for a molecule in a box, set pbc to False)" if structures.periodic else ""
         return {row: f"structure '{id}': it is one of the {_KINDS[structures.periodic]}, and {self.name} is for "
-                     f"{_KINDS[self.seen['periodic']]}; choose another model, `matattn models` lists them."
+                     f"{_KINDS[self.seen['periodic']]}; choose another model, `matattn models` lists them{box}."
                 for row, id in enumerate(structures.ids.tolist())}
     most, found = self.trained.model.config.elements, {}
     for atom in np.flatnonzero(structures.numbers >= most):
@@ -243,7 +256,7 @@ def predict_all(models: Sequence[Pretrained],  # at least one
     return [Predictions(structures, model.trained.targets, model.trained.units, *map(np.concatenate, one))
             for model, one in zip(models, found, strict=True)]
 
-# %% ../../nbs/scann/40_pretrained.ipynb #29773cdc
+# %% ../../nbs/scann/40_pretrained.ipynb #c043008e
 def _folder() -> Path:
     "Where the weights that come with the library lie."
     return Path(matattn.__file__).parent/"weights"
@@ -256,10 +269,10 @@ def pretrained_names() -> list[str]:  # such as ["mp-band-gap", "qm9-homo"]
 
 def _path(name: str | Path) -> Path:
     "The file of a model. Raises `MatattnError` with the known names."
-    if Path(name).suffix == ".safetensors" or Path(name).is_file():
+    if isinstance(name, Path) or str(name).endswith(".safetensors") or Path(str(name)).is_file():
         return Path(name)
     if str(name) not in (known := pretrained_names()):
-        near = difflib.get_close_matches(str(name), known, 1)
+        near = difflib.get_close_matches(str(name).lower(), known, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         there = f"there are: {', '.join(known)}" if known else "none comes with this installation"
         raise MatattnError(f"there is no model '{name}'{hint}; {there}; or give the path of a .safetensors file.")
