@@ -53,7 +53,7 @@ class CrystalTransformerConfig:
 
 PUBLISHED = CrystalTransformerConfig(read_out="first", centred=False, augment="cached", share=.5, shear=True, shift=5.)
 
-# %% ../../nbs/uae/20_transformer.ipynb #a53490e9
+# %% ../../nbs/uae/20_transformer.ipynb #e8470462
 def rotations(draws: Tensor,  # (b, 4) even in 0 to 1
               ) -> Tensor:  # (b, 3, 3) orthogonal
     "Turns and rotoreflections, evenly drawn over all there are (Shoemake 1992)."
@@ -72,12 +72,13 @@ def published_moves(draws: Tensor,  # (b, 4) even in 0 to 1
     (cx, cy, cz), (sx, sy, sz) = ((f(2*math.pi*draws[:, :3] - math.pi)).unbind(1) for f in (torch.cos, torch.sin))
     rows = [cz*cy, cz*sy*sx - sz*cx, cz*sy*cx + sz*sx, sz*cy, sz*sy*sx + cz*cx, sz*sy*cx - cz*sx, -sy, cy*sx, cy*cx]
     turn = torch.stack(rows, dim=1).view(-1, 3, 3)
-    mirrors = torch.eye(3, dtype=draws.dtype, device=draws.device)*(1 - 2*torch.eye(3, dtype=draws.dtype, device=draws.device)[:, None])
-    mirrors[0, 1, 2] = 1  # the stray one
     axis = (3*draws[:, 3]).long().clamp(max=2)
-    return turn @ mirrors[axis]
+    mirror = 1. - 2*F.one_hot(axis, 3).to(draws)
+    stray = (axis == 0).to(draws)[:, None]*turn[:, :, 1]
+    mirrored = turn*mirror[:, None]
+    return torch.cat([mirrored[:, :, :2], mirrored[:, :, 2:] + stray[:, :, None]], dim=2)
 
-# %% ../../nbs/uae/20_transformer.ipynb #2b843e28
+# %% ../../nbs/uae/20_transformer.ipynb #3987876d
 class Motion(nn.Module):
     "Coordinates as the model is shown them; draws come from torch's global generator, so that a resumed training goes on exactly."
 
@@ -109,9 +110,9 @@ class Motion(nn.Module):
             draws = self.draws(batch)
             moves = (published_moves if config.shear else rotations)(draws[:, :4])
             still, shift = draws[:, 7:] >= config.share, config.shift*(2*draws[:, 4:7] - 1)
-            moves = torch.where(still[:, None], torch.eye(3).to(moves), moves).index_select(0, batch.batch)
+            moves = torch.where(still[:, None], torch.eye(3, dtype=moves.dtype, device=moves.device), moves).index_select(0, batch.batch)
             shift = shift.masked_fill(still, 0).index_select(0, batch.batch)
-            positions = ((positions + shift)[:, None] @ moves)[:, 0]
+            positions = ((positions + shift)[:, :, None]*moves).sum(1)  # no matrix product: autocast would round coordinates
         # NOTE[DIFF] published noise adds up in the cached copy from epoch to epoch and shakes the one-hot elements as well
         shaken = self.training and config.noise and config.augment != "none"
         return positions + config.noise*torch.randn_like(positions) if shaken else positions
@@ -146,13 +147,18 @@ class Images(nn.Module):
         # an empty place is given itself, lest its softmax divide by zero
         return segment_sum(g, batch.centre, len(place)).log1p(), [(b + torch.eye(b.shape[-1], device=d.device)).log() for b in blocks]
 
-# %% ../../nbs/uae/20_transformer.ipynb #22b542ff
+# %% ../../nbs/uae/20_transformer.ipynb #486d5197
 def _head(config: CrystalTransformerConfig) -> nn.Module:
     "From a structure's vector to a target, as published: with one target it has no activation."
     width = config.width
     if config.n_tasks == 1:
         return nn.Sequential(nn.Linear(width, 128), nn.Linear(128, 1))
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+
+
+def _exactly(tensor: Tensor):
+    "Mixed precision ends here: bfloat16 would round coordinates to some hundredths of an ångström, and targets likewise."
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 class CrystalTransformer(nn.Module):
@@ -175,8 +181,9 @@ class CrystalTransformer(nn.Module):
         "The encoder."
         numbers = batch.numbers.index_select(0, packing.order)
         place, biases = self.seen(batch, packing) if self.config.periodic else (self.seen(batch), None)
-        x = torch.cat([F.embedding(numbers - 1, self.element.weight.T) + self.element.bias,
-                       self.place(place.index_select(0, packing.order).to(self.place.weight.dtype))], dim=1)
+        with _exactly(numbers):
+            place = self.place(place.index_select(0, packing.order).to(self.place.weight.dtype))
+        x = torch.cat([F.embedding(numbers - 1, self.element.weight.T) + self.element.bias, place], dim=1)
         for layer in self.layers:
             x = layer(x, packing, biases)
         return x
@@ -192,7 +199,8 @@ class CrystalTransformer(nn.Module):
         else:
             counts = batch.ptr.diff().to(x.dtype)[:, None]
             s = segment_sum(x, batch.batch.index_select(0, packing.order), batch.n_graphs)/counts
-        return torch.cat([head(s) for head in self.heads], dim=1)
+        with _exactly(s):
+            return torch.cat([head(s) for head in self.heads], dim=1)
 
     def stop_dropout(self):
         "As the authors' training goes on after its first validation: without dropout."
