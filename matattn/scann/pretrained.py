@@ -29,7 +29,10 @@ from .training import Scale, Trained
 from ..structures.inputs import as_structures
 from ..structures.sets import SYMBOLS, StructureSet
 
-# %% ../../nbs/scann/40_pretrained.ipynb #5672cc56
+# %% ../../nbs/scann/40_pretrained.ipynb #1f8efb22
+_FORMAT = "matattn SCANN 1"  # other models of the library lie in the same folder
+
+
 def save_model(trained: Trained,  # a trained model
                path: Path | str,  # .safetensors
                card: dict,  # what a user must know: data, split, epochs, hardware, test error, licence; JSON values
@@ -38,7 +41,7 @@ def save_model(trained: Trained,  # a trained model
                ) -> Path:  # the path
     "Write a model with its card, all or nothing."
     elements, sizes = np.bincount(trained_on.numbers, minlength=len(SYMBOLS)), trained_on.n_atoms
-    about = {"format": "matattn SCANN 1", "config": dataclasses.asdict(trained.model.config),
+    about = {"format": _FORMAT, "config": dataclasses.asdict(trained.model.config),
              "targets": trained.targets, "units": trained.units, "method": trained.method,
              "mean": trained.scale.mean.tolist(), "deviation": trained.scale.deviation.tolist(),
              "elements": {str(number): trained.scale.elements[number].tolist() for number in trained.scale.elements.any(1).nonzero()[0]},
@@ -61,7 +64,7 @@ def _read(path: Path,
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
-            if about.get("format") != "matattn SCANN 1" or not _ABOUT <= set(about):
+            if about.get("format") != _FORMAT or not _ABOUT <= set(about):
                 raise MatattnError(f"{path}: it is no SCANN model of this library; write one with save_model.")
             return {name: file.get_tensor(name).float() for name in file.keys() if weights}, about  # noqa: SIM118
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
@@ -256,15 +259,22 @@ def predict_all(models: Sequence[Pretrained],  # at least one
     return [Predictions(structures, model.trained.targets, model.trained.units, *map(np.concatenate, one))
             for model, one in zip(models, found, strict=True)]
 
-# %% ../../nbs/scann/40_pretrained.ipynb #c043008e
+# %% ../../nbs/scann/40_pretrained.ipynb #9fd26768
 def _folder() -> Path:
     "Where the weights that come with the library lie."
     return Path(matattn.__file__).parent/"weights"
 
 
+def _is_ours(path: Path,  # of a shipped file
+             ) -> bool:
+    "Whether a file holds a SCANN model."
+    with safe_open(path, "pt") as file:
+        return json.loads((file.metadata() or {}).get("about", "{}")).get("format") == _FORMAT
+
+
 def pretrained_names() -> list[str]:  # such as ["mp-band-gap", "qm9-homo"]
     "The models that come with the library."
-    return sorted(path.stem for path in _folder().glob("*.safetensors"))
+    return sorted(path.stem for path in _folder().glob("*.safetensors") if _is_ours(path))
 
 
 def _path(name: str | Path) -> Path:
