@@ -62,15 +62,15 @@ class NetworkRecipe(Recipe):
             return torch.optim.SGD(wanted, self.lr, momentum=.9, weight_decay=self.l2)
         return torch.optim.AdamW(wanted, self.lr, weight_decay=self.l2/self.lr, fused=wanted[0].device.type == "cuda")
 
-# %% ../../nbs/uae/30_training.ipynb #79021b85
+# %% ../../nbs/uae/30_training.ipynb #fb03818d
 def element_counts(store,  # with n_atoms and batch(indices)
                    ) -> np.ndarray:  # (M, 119)
     "Atoms of each element in each structure."
     counts = np.zeros((len(store), len(SYMBOLS)))
     for chosen in BatchPlan(store, max_atoms=65_536, shuffle=False).epoch(0):
         batch = store.batch(chosen)
-        place = batch.batch*len(SYMBOLS) + batch.numbers
-        counts[chosen] = torch.bincount(place, minlength=len(chosen)*len(SYMBOLS)).view(len(chosen), -1).cpu().numpy()
+        place, stands_for = batch.batch*len(SYMBOLS) + batch.numbers, getattr(batch, "atom_count", None)
+        counts[chosen] = torch.bincount(place, stands_for, len(chosen)*len(SYMBOLS)).view(len(chosen), -1).cpu().numpy()
     return counts
 
 # %% ../../nbs/uae/30_training.ipynb #90068f1f
