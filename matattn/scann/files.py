@@ -21,7 +21,7 @@ from ..structures.sets import StructureSet
 from ..structures.writing import write_xyz
 from ..structures.xyz import read_xyz
 
-# %% ../../nbs/scann/42_files.ipynb #2b038cd2
+# %% ../../nbs/scann/42_files.ipynb #12d55751
 @dataclass(frozen=True)
 class Read:
     "The structures of some files."
@@ -51,7 +51,7 @@ def _expanded(paths: Iterable[str | Path],  # files and folders
             failures.append(str(error))
     return list(dict.fromkeys(files))
 
-
+# %% ../../nbs/scann/42_files.ipynb #9d098762
 def _usable(file: Path,  # one of `_expanded`
             failures: list[str],  # gets a sentence for the frames that are left out
             ) -> StructureSet:  # its structures, of an xyz file the good frames

@@ -172,9 +172,8 @@ class Pretrained:
             warnings.warn(sentence, stacklevel=2)
         return predict_all([self], structures, jobs, progress)[0]
 
-# %% ../../nbs/scann/40_pretrained.ipynb #8fee19eb
-def _charged(x,  # as for `predict`
-             ) -> str:  # such as "1 molecule"; "": none, or it cannot be seen without reading
+# %% ../../nbs/scann/40_pretrained.ipynb #7a9279c0
+def _charged(x) -> str:  # such as "1 molecule"; "": none, or it cannot be seen without reading
     "How many pymatgen or ASE molecules carry a net charge."
     items = list(x) if isinstance(x, list | tuple) else [x]
     charges = [sum(item.get_initial_charges()) if hasattr(item, "get_initial_charges") else item.charge
@@ -183,9 +182,7 @@ def _charged(x,  # as for `predict`
     return f"{count:,} molecule{'s'*(count > 1)}" if count else ""
 
 
-def _refused(self: Pretrained,
-             structures: StructureSet,  # to be predicted
-             ) -> dict[int, str]:  # row -> why, in a sentence
+def _refused(self: Pretrained, structures: StructureSet) -> dict[int, str]:  # row -> why, in a sentence
     "What the model cannot take: crystals for a model of molecules and the reverse, and elements that it has no numbers for."
     if structures.periodic != self.seen["periodic"]:
         box = " (for a molecule in a box, set pbc to False)" if structures.periodic else ""
@@ -200,9 +197,7 @@ def _refused(self: Pretrained,
     return found
 
 
-def _unseen(self: Pretrained,
-            structures: StructureSet,  # to be predicted
-            ) -> list[str]:  # sentences
+def _unseen(self: Pretrained, structures: StructureSet) -> list[str]:  # sentences
     "How the structures differ from those that the model was trained on."
     sentences, strange = [], ~np.isin(structures.numbers, self.seen["elements"])
     if strange.any():
@@ -259,14 +254,13 @@ def predict_all(models: Sequence[Pretrained],  # at least one
     return [Predictions(structures, model.trained.targets, model.trained.units, *map(np.concatenate, one))
             for model, one in zip(models, found, strict=True)]
 
-# %% ../../nbs/scann/40_pretrained.ipynb #9fd26768
+# %% ../../nbs/scann/40_pretrained.ipynb #9b9a43fe
 def _folder() -> Path:
     "Where the weights that come with the library lie."
     return Path(matattn.__file__).parent/"weights"
 
 
-def _is_ours(path: Path,  # of a shipped file
-             ) -> bool:
+def _is_ours(path: Path) -> bool:
     "Whether a file holds a SCANN model."
     with safe_open(path, "pt") as file:
         return json.loads((file.metadata() or {}).get("about", "{}")).get("format") == _FORMAT
