@@ -120,7 +120,7 @@ class Bench:
                  "epochs": arm.recipe.epochs, "rate": arm.recipe.lr, "validation": outcome.valid, "minutes": round(outcome.seconds/60, 2)}
                 for arm, outcome in zip(self.arms, self.outcomes, strict=True) if outcome and arm.group == group]
 
-# %% ../../nbs/uae/86_results.ipynb #492319ae
+# %% ../../nbs/uae/86_results.ipynb #c1010552
 def table_for(words: str,  # as a parameter names it
               target: str,  # "ef", "eg" or another
               ) -> str:  # as an arm names it
@@ -134,10 +134,15 @@ def embedding_names(tables: Sequence[str],  # of arms
     return sorted({table.partition(" ")[0].removeprefix("uae:") for table in tables if table.startswith("uae:")})
 
 
+def _short(value: float, digits: int) -> str:
+    "So many digits, and no powers of ten."
+    return f"{value:,.0f}" if abs(value) >= 10**(digits - .5) else f"{value:.{digits}g}"
+
+
 def words_for(entry: dict,  # of a record
               choose: Callable[[dict], dict] = lambda entry: entry["metrics"]["mae"],  # a metric of it
               ) -> str:  # such as "39.1 ± 0.4"
     "A number with half the width of its interval."
     metric = choose(entry)
-    spread = "" if metric.get("high") is None else f" ± {(metric['high'] - metric['low'])/2:.2g}"
-    return f"{metric['mean']:.3g}{spread}"
+    spread = "" if metric.get("high") is None else f" ± {_short((metric['high'] - metric['low'])/2, 2)}"
+    return _short(metric["mean"], 3) + spread

@@ -1,0 +1,155 @@
+"""From crystals to embeddings, back ends and gains: what is held out stays unseen, what is stopped goes on, what is reported adds up."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from matattn.core.runtime import MatattnError, TimeBudget
+from matattn.uae.arms import Arm, Outcome, paired_gain, run_arm, train_arm
+from matattn.uae.embeddings import UAE
+from matattn.uae.pretraining import TRAININGS, Pretraining, rows_to_learn, run_pretrainings, twins_of_tests
+from matattn.uae.results import Bench, side_entries
+from matattn.uae.study import PROBLEMS, Source, find_embeddings, load_crystals
+from matattn.uae.training import NetworkRecipe
+
+TINY = (("layers", 1), ("width", 16), ("heads", 2), ("hidden", 16))
+SMALL = (("width", 8), ("hidden", 8), ("convolutions", 1), ("neighbours", 6))
+SOURCE = Source(name="mp36k", data="embedded", limits=(120, 30, 40), watched=10)
+RECIPE = NetworkRecipe(epochs=4, batch_size=30, lr=.01, ema=.5)
+ARM = Arm(group="test", backend="cgcnn", targets=("ef",), recipe=RECIPE, sizes=SMALL)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    "Two embeddings: one has seen the test crystals."
+    folder = tmp_path_factory.mktemp("pretraining")
+    recipe = NetworkRecipe(epochs=2, batch_size=30, lr=3e-3)
+    jobs = [Pretraining(name=name, targets=TRAININGS["mt2"], recipe=recipe, sizes=TINY, leak=name == "leaky")
+            for name in ("sound", "leaky")]
+    outcomes = run_pretrainings(jobs, SOURCE, np.zeros(0, int), folder, device="cpu")
+    return folder/"embeddings", dict(zip(("sound", "leaky"), outcomes, strict=True))
+
+
+def test_pretraining_sees_no_test_crystal_unless_it_leaks(pretrained):
+    folder, outcomes = pretrained
+    study = SOURCE.study()
+    job = Pretraining(name="x", targets=("ef",), recipe=RECIPE, sizes=TINY)
+    assert set(rows_to_learn(study, job, np.zeros(0, int))) == set(study.split["train"])
+    assert outcomes["sound"]["rows"] == 120 and outcomes["leaky"]["rows"] == 190
+    counts = np.zeros(101, int)
+    for row in study.split["train"]:
+        counts[np.unique(study.structures[[row]].numbers)] += 1
+    assert np.array_equal(UAE.load(folder/"sound.safetensors").counts, counts[1:])
+    assert UAE.load(folder/"leaky.safetensors").card["leak"] is True
+
+
+def test_crystals_of_other_test_parts_are_found():
+    study, other = load_crystals("mp36k", "embedded"), load_crystals("elasticity", "embedded", seed=3)
+    withheld = twins_of_tests(study, [other])
+    same = np.isin(study.structures.ids, other.structures.ids[other.split["test"]])
+    assert set(np.flatnonzero(same[study.split["train"]])) and set(study.split["train"][same[study.split["train"]]]) <= set(withheld)
+    assert not set(withheld) & {*study.split["valid"], *study.split["test"]}
+
+
+def test_pretraining_and_back_ends_are_split_alike():
+    "A smaller training part leaves the test part as it is, for every set."
+    for name in PROBLEMS:
+        whole, part = load_crystals(name, "embedded", seed=1), load_crystals(name, "embedded", limits=(20, 10, 0), seed=1)
+        ids = [s.structures.ids[s.split["test"]].tolist() for s in (whole, part)]
+        assert ids[0] == ids[1] and not set(ids[0]) & set(whole.structures.ids[whole.split["train"]])
+
+
+def test_a_stopped_arm_goes_on_exactly(tmp_path, pretrained):
+    source = replace(SOURCE, embeddings=(("sound", str(pretrained[0]/"sound.safetensors")),))
+    arm = replace(ARM, table="uae:sound")
+    (tmp_path/"whole").mkdir()
+    whole = run_arm(arm, source, tmp_path/"whole", device="cpu")
+
+    class Steps(TimeBudget):
+        "Over after so many looks."
+        looks = 0
+
+        @property
+        def over(self):
+            self.looks += 1
+            return self.looks > 7
+
+    (tmp_path/"parts").mkdir()
+    assert run_arm(arm, source, tmp_path/"parts", Steps(None), "cpu") is None
+    resumed = run_arm(arm, source, tmp_path/"parts", device="cpu")
+    assert np.array_equal(resumed.errors, whole.errors) and resumed.valid == whole.valid
+    assert [point["epoch"] for point in resumed.course] == [1, 2, 3, 4]
+
+
+def test_frozen_embeddings_stay_and_others_learn(tmp_path, pretrained):
+    path = pretrained[0]/"sound.safetensors"
+    source, before = replace(SOURCE, embeddings=(("sound", str(path)),)), UAE.load(path).table().vectors
+    for words, moves in (("uae:sound frozen", False), ("uae:sound", True)):
+        trained, *_ = train_arm(replace(ARM, table=words), source, tmp_path, device="cpu")
+        after = trained.model.elements.weight.detach().numpy()
+        assert (np.abs(after - before).max() > 1e-4) == moves, words
+
+
+def test_another_embedding_is_another_training(tmp_path, pretrained):
+    "Files of one name and other content must not be taken for each other."
+    (tmp_path/"a").mkdir()
+    errors = []
+    for name in ("sound", "leaky"):
+        source = replace(SOURCE, embeddings=(("mt2", str(pretrained[0]/f"{name}.safetensors")),))
+        errors.append(run_arm(replace(ARM, table="uae:mt2"), source, tmp_path/"a", device="cpu").errors)
+    assert not np.array_equal(*errors)
+
+
+def brute_force(mine, theirs, draws=4000):
+    "Percentiles of the ratio, seeds and structures drawn one by one."
+    rng, found = np.random.default_rng(5), []
+    for _ in range(draws):
+        seeds, columns = rng.integers(0, len(mine), len(mine)), rng.integers(0, mine.shape[1], mine.shape[1])
+        found.append(100*(mine[np.ix_(seeds, columns)].sum()/theirs[np.ix_(seeds, columns)].sum() - 1))
+    return np.percentile(found, [2.5, 97.5])
+
+
+def test_intervals_of_gains():
+    rng = np.random.default_rng(2)
+    theirs = rng.lognormal(0, 1, (3, 60))
+    mine = theirs*rng.uniform(.5, 1.2, (3, 60))*np.array([[.9], [1.], [1.1]])
+    ids = np.array([f"s{k}" for k in range(60)])
+    sides = [[Outcome(ids, row[:, None], {}, 0., 1, 1) for row in table] for table in (mine, theirs)]
+    gain = paired_gain(*sides, draws=4000)
+    assert np.isclose(gain["mean"], 100*(mine.sum()/theirs.sum() - 1))
+    assert np.allclose([gain["low"], gain["high"]], brute_force(mine, theirs), atol=1.)
+    worse = paired_gain(*sides[::-1])
+    assert np.isclose((1 + gain["mean"]/100)*(1 + worse["mean"]/100), 1)
+    clustered = paired_gain(*sides, groups={one: one[-1] for one in ids.tolist()}, draws=4000)
+    assert clustered["high"] - clustered["low"] != gain["high"] - gain["low"]
+
+
+def test_gains_over_splits_of_their_own(tmp_path):
+    "Seeds with other test parts are compared each with its own."
+    arms = [replace(ARM, targets=("ea",), table=table, seed=k, split=k, by="composition") for table in ("own", "one-hot") for k in range(2)]
+    bench = Bench(replace(SOURCE, name="hoip"), tmp_path, device="cpu")
+    own, hot = bench.run(arms).values()
+    assert set(own[0].ids) != set(own[1].ids) and not bench.unfinished
+    entry, = side_entries(arms[2].side, hot, bench.source.study("composition"), {"own": own})
+    expected = sum(one.errors.sum() for one in hot)/sum(one.errors.sum() for one in own)
+    assert np.isclose(entry["comparison"]["own"]["mean"], 100*(expected - 1)) and entry["metrics"]["mae"]["n"] == 2
+    with pytest.raises(MatattnError, match="not tested on the same structures"):
+        paired_gain(hot, own[::-1])
+
+
+def test_what_is_refused(tmp_path):
+    for wrong, words in (({"table": "uae:mt4"}, "there is no embedding 'mt4' here"), ({"table": "gold"}, "no table of elements"),
+                         ({"backend": "cgnn"}, "there is no back end 'cgnn'"), ({"targets": ("gap",)}, "there is no target 'gap'")):
+        with pytest.raises(MatattnError, match=words):
+            run_arm(replace(ARM, **wrong), SOURCE, tmp_path, device="cpu")
+    with pytest.raises(MatattnError, match="run `matattn run ct_pretrain --profile quick` first"):
+        find_embeddings(["no-such"], "quick", 0)
+
+
+def test_claims_have_their_experiments():
+    with open(ROOT/"nbs"/"experiments"/"references"/"claims.csv", encoding="utf8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["claim_id"].startswith("ctuae-")]
+    assert rows and all((ROOT/"nbs"/"experiments"/f"{row['experiment']}.ipynb").is_file() for row in rows if row["testable"] == "yes")
