@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRAININGS', 'published_recipe', 'Pretraining', 'twins_of_tests', 'rows_to_learn', 'pretrain', 'run_pretraining',
-           'run_pretrainings', 'small_embeddings']
+           'run_pretrainings', 'parsed', 'small_embeddings']
 
 # %% ../../nbs/uae/82_pretraining.ipynb #87aefaba
 import time
@@ -133,7 +133,7 @@ def pretrain(job: Pretraining,  # what and how
                             method=store.method, checkpoint=path, budget=budget, progress=job.name, after_epoch=watch)
     return trained, course.points, rows
 
-# %% ../../nbs/uae/82_pretraining.ipynb #98b13d26
+# %% ../../nbs/uae/82_pretraining.ipynb #2cf5fbf9
 def run_pretraining(job: Pretraining,  # what and how
                     source: Source,  # what from
                     withheld: np.ndarray,  # rows that are not to be seen
@@ -183,14 +183,23 @@ def run_pretrainings(jobs: Sequence[Pretraining],  # in any order
     with single_threads(processes) as pool:
         return [future.result() for future in [pool.submit(run_pretraining, job, *options) for job in jobs]]
 
+# %% ../../nbs/uae/82_pretraining.ipynb #37ef1568
+def parsed(name: str,  # such as "mt2", or "mt2-leak"
+           ) -> tuple[tuple[str, ...], bool]:  # targets, whether it learns from validation and test part as well
+    "What the name of an embedding says. Raises `MatattnError` for another name."
+    base = name.removesuffix("-leak")
+    if base not in TRAININGS:
+        raise MatattnError(f"there is no training '{name}'; there are: {', '.join(TRAININGS)}, and each with '-leak' after it.")
+    return TRAININGS[base], base != name
 
-def small_embeddings(names: Iterable[str],  # of `TRAININGS`; other names learn the first target
+
+def small_embeddings(names: Iterable[str],  # see `parsed`
                      source: Source,  # what they learn from
                      folder: Path,  # for the files
                      ) -> dict[str, Path]:  # name -> file
     "Embeddings of a few seconds on the training part, for trying things out."
     sizes = (("layers", 1), ("width", 32), ("heads", 2), ("hidden", 32))
     recipe = NetworkRecipe(epochs=2, batch_size=32, lr=3e-3)
-    jobs = [Pretraining(name=name, targets=TRAININGS.get(name, ("ef",)), recipe=recipe, sizes=sizes) for name in names]
+    jobs = [Pretraining(name=name, targets=parsed(name)[0], leak=parsed(name)[1], recipe=recipe, sizes=sizes) for name in names]
     run_pretrainings(jobs, source, np.zeros(0, np.int64), folder, device="cpu")
     return {job.name: folder/"embeddings"/f"{job.name}.safetensors" for job in jobs}
