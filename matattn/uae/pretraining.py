@@ -133,19 +133,18 @@ def pretrain(job: Pretraining,  # what and how
                             method=store.method, checkpoint=path, budget=budget, progress=job.name, after_epoch=watch)
     return trained, course.points, rows
 
-# %% ../../nbs/uae/82_pretraining.ipynb #2cf5fbf9
+# %% ../../nbs/uae/82_pretraining.ipynb #7a0c987f
 def run_pretraining(job: Pretraining,  # what and how
                     source: Source,  # what from
                     withheld: np.ndarray,  # rows that are not to be seen
                     folder: Path,  # for checkpoint and embedding
                     budget: TimeBudget | None = None,  # stops cleanly when it is over
                     device: str = "auto",  # "auto", "cpu", "cuda"
-                    seed: int = 0,  # of the split
                     ) -> dict | None:  # None: the time was over before its first epoch was
     "Train and write the embedding, also that of a training that the time cut short. Raises `MatattnError` as `train_network` does."
     if budget and budget.over:
         return None
-    study = source.study(seed=seed)
+    study = source.study()
     with torch_threads(1):
         trained, course, rows = pretrain(job, study, withheld, folder/"checkpoints", budget, device, source.watched)
         if not course:
@@ -172,12 +171,11 @@ def run_pretrainings(jobs: Sequence[Pretraining],  # in any order
                      processes: int = 1,  # with one thread each
                      budget: TimeBudget | None = None,  # stops cleanly when it is over
                      device: str = "auto",  # "auto", "cpu", "cuda"
-                     seed: int = 0,  # of the split
                      ) -> list[dict | None]:  # of each, as `run_pretraining`
     "Train what is not finished."
     (folder/"embeddings").mkdir(parents=True, exist_ok=True)
     (folder/"checkpoints").mkdir(parents=True, exist_ok=True)
-    options = (source, withheld, folder, budget, pick_device(device).type, seed)
+    options = (source, withheld, folder, budget, pick_device(device).type)
     if processes == 1:
         return [run_pretraining(job, *options) for job in jobs]
     with single_threads(processes) as pool:
