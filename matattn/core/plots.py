@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COLUMN', 'PAGE', 'COLORS', 'MODEL_COLORS', 'style', 'save_figure', 'interval_bars', 'heatmap', 'parity',
-           'reliability']
+           'reliability', 'round_ticks']
 
-# %% ../../nbs/core/50_plots.ipynb #d8d8f97a
+# %% ../../nbs/core/50_plots.ipynb #7a469084
 import contextlib
 import io
 from collections.abc import Iterator
@@ -15,7 +15,9 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from .records import figures_dir
 from .runtime import MatattnError, atomic_write
@@ -112,7 +114,7 @@ def heatmap(ax: Axes,  # where to draw
     ax.figure.colorbar(image, ax=ax, label=label, fraction=.05, pad=.02).outline.set_visible(False)
     return ax
 
-# %% ../../nbs/core/50_plots.ipynb #7f9b6f73
+# %% ../../nbs/core/50_plots.ipynb #090b22f3
 def parity(ax: Axes,  # where to draw
            truth: np.ndarray,  # (rows,)
            prediction: np.ndarray,  # (rows,)
@@ -143,3 +145,15 @@ def reliability(ax: Axes,  # where to draw
     ax.set(xlabel="predicted probability (1)", ylabel="observed frequency (1)", xlim=(-.03, 1.03), ylim=(-.03, 1.03), aspect="equal")
     ax.legend(loc="upper left")
     return ax
+
+def round_ticks(axis: Axis,  # of logarithmic axes, `ax.xaxis` or `ax.yaxis`, after all is drawn
+                ):
+    "Label a logarithmic axis at some round numbers, however short it is."
+    low, high = axis.get_view_interval()
+    every = np.outer(10.**np.arange(-3, 7), (1, 1.2, 1.5, 2, 3, 5, 7)).ravel()
+    inside = every[(every >= low) & (every <= high)]
+    inside = inside[np.isin(np.round(inside/10**np.floor(np.log10(inside)), 1), (1, 2, 5))] if len(inside) > 7 else inside
+    if len(inside) < 3:
+        inside = np.array([tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high])
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticks(inside, [f"{tick:g}" for tick in inside])

@@ -6,7 +6,8 @@
 __all__ = ['save_model', 'load_model', 'Predictions', 'Pretrained', 'predict_all', 'pretrained_names', 'from_pretrained',
            'describe']
 
-# %% ../../nbs/scann/40_pretrained.ipynb #db5daf12
+# %% ../../nbs/scann/40_pretrained.ipynb #94fd058a
+import contextlib
 import dataclasses
 import difflib
 import json
@@ -220,7 +221,7 @@ def _named(structures: StructureSet, rows: np.ndarray) -> str:
 
 Pretrained.refused, Pretrained.unseen = _refused, _unseen
 
-# %% ../../nbs/scann/40_pretrained.ipynb #5839c4f5
+# %% ../../nbs/scann/40_pretrained.ipynb #a43deec3
 _PIECE = 100_000  # atoms whose graphs are held at a time
 
 
@@ -246,24 +247,24 @@ def predict_all(models: Sequence[Pretrained],  # at least one
                 method = {name: value for name, value in model.trained.method.items() if name != "kind"}
                 if (key := str(sorted(method.items()))) not in graphs:
                     graphs[key] = voronoi_graph(part, **method, jobs=jobs, progress=False)
-                on_processor = next(model.trained.model.parameters()).device.type == "cpu"
-                some = model.trained.predict(graphs[key], batch_atoms=2048 if on_processor else 16_384)
+                some = model.trained.predict(graphs[key], 2048 if next(model.trained.model.parameters()).device.type == "cpu" else 16_384)
                 values.append(some[0])
                 scores.append(some[1])
             bar.update(len(part))
     return [Predictions(structures, model.trained.targets, model.trained.units, *map(np.concatenate, one))
             for model, one in zip(models, found, strict=True)]
 
-# %% ../../nbs/scann/40_pretrained.ipynb #9b9a43fe
+# %% ../../nbs/scann/40_pretrained.ipynb #a595ad33
 def _folder() -> Path:
     "Where the weights that come with the library lie."
     return Path(matattn.__file__).parent/"weights"
 
 
 def _is_ours(path: Path) -> bool:
-    "Whether a file holds a SCANN model."
-    with safe_open(path, "pt") as file:
+    "Whether a file holds a SCANN model, or cannot be read: reading it then says why."
+    with contextlib.suppress(SafetensorError), safe_open(path, "pt") as file:
         return json.loads((file.metadata() or {}).get("about", "{}")).get("format") == _FORMAT
+    return True
 
 
 def pretrained_names() -> list[str]:  # such as ["mp-band-gap", "qm9-homo"]
