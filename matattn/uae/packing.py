@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['Rectangle', 'Packing', 'pack', 'EncoderLayer']
 
-# %% ../../nbs/uae/18_packing.ipynb #2852ed8e
+# %% ../../nbs/uae/18_packing.ipynb #f6f28806
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..graphs.runs import to_device
 
@@ -83,7 +85,13 @@ def pack(sizes: np.ndarray,  # (b,) atoms of each structure
     order, first, cell, column = (to_device(np.ascontiguousarray(values), device) for values in arrays)
     return Packing(order, first, rectangles, cell, column, int((places**2).sum()))
 
-# %% ../../nbs/uae/18_packing.ipynb #e5ae07ec
+# %% ../../nbs/uae/18_packing.ipynb #a6aa84a7
+def _kernels(tensor: Tensor):
+    "On a processor the fused kernel's way back takes 1.6 times as long in bfloat16 as the plain one."
+    slow = tensor.device.type == "cpu" and tensor.dtype == torch.bfloat16 and tensor.requires_grad
+    return sdpa_kernel(SDPBackend.MATH) if slow else contextlib.nullcontext()
+
+
 class EncoderLayer(nn.Module):
     "Attention and a feed-forward part, each added and normalised afterwards (Vaswani et al. 2017)."
 
@@ -111,13 +119,14 @@ class EncoderLayer(nn.Module):
         "Every atom looks at all atoms of its structure."
         qkv, parts = self.qkv(x), []
         dropout = self.dropout.p if self.training else 0.
-        for k, r in enumerate(packing.rectangles):
-            part = qkv[r.start:r.stop]
-            part = part if r.rows is None else part.index_select(0, r.rows)
-            q, k_, v = part.view(*r.shape, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (structures, heads, places, depth)
-            mask = r.mask if biases is None else biases[k].to(q.dtype)
-            found = F.scaled_dot_product_attention(q, k_, v, mask, dropout).transpose(1, 2).reshape(-1, x.shape[1])
-            parts.append(found if r.back is None else found.index_select(0, r.back))
+        with _kernels(qkv):
+            for k, r in enumerate(packing.rectangles):
+                part = qkv[r.start:r.stop]
+                part = part if r.rows is None else part.index_select(0, r.rows)
+                q, k_, v = part.view(*r.shape, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (structures, heads, places, depth)
+                mask = r.mask if biases is None else biases[k].to(q.dtype)
+                found = F.scaled_dot_product_attention(q, k_, v, mask, dropout).transpose(1, 2).reshape(-1, x.shape[1])
+                parts.append(found if r.back is None else found.index_select(0, r.back))
         return self.merge(torch.cat(parts))
 
     def forward(self,

@@ -24,7 +24,7 @@ from .study import CrystalStudy, Source
 from .training import NetworkRecipe, TrainedNetwork, train_network
 from .transformer import PUBLISHED, CrystalTransformer, CrystalTransformerConfig
 
-# %% ../../nbs/uae/82_pretraining.ipynb #d40b9087
+# %% ../../nbs/uae/82_pretraining.ipynb #b2789780
 TRAININGS = {"ct-ef": ("ef",), "ct-bg": ("eg",), "mt2": ("ef", "eg"), "mt3": ("ef", "eg", "fermi"), "mt4": ("ef", "eg", "fermi", "mag")}
 
 
@@ -46,7 +46,8 @@ class Pretraining:
     recipe: NetworkRecipe  # how
     form: str = "sound"  # "sound", or "published": first atom, cached moves, no dropout after the first epoch
     leak: bool = False  # learn from the validation and test part as well, as published
-    sizes: tuple[tuple[str, int], ...] = ()  # of `CrystalTransformerConfig`, other than published
+    most_atoms: int = 0  # of a crystal to learn from; 0: any
+    sizes: tuple[tuple[str, float], ...] = ()  # of `CrystalTransformerConfig`, other than published
 
     def __post_init__(self):
         if self.form not in ("sound", "published"):
@@ -58,7 +59,7 @@ class Pretraining:
         of = PUBLISHED if self.form == "published" else CrystalTransformerConfig()
         return replace(of, n_tasks=len(self.targets), **dict(self.sizes))
 
-# %% ../../nbs/uae/82_pretraining.ipynb #1bad7183
+# %% ../../nbs/uae/82_pretraining.ipynb #6c4411cf
 def twins_of_tests(study: CrystalStudy,  # to be trained on
                    others: Iterable[CrystalStudy],  # whose test parts are not to be seen
                    ) -> np.ndarray:  # (n,) rows of the training part, sorted
@@ -80,9 +81,9 @@ def rows_to_learn(study: CrystalStudy,  # with its split
                   withheld: np.ndarray,  # rows that are not to be seen; with a leak they are
                   ) -> np.ndarray:  # (n,) sorted
     "Rows that a pretraining learns from."
-    if job.leak:
-        return np.sort(np.concatenate([study.rows(part, job.targets) for part in ("train", "valid", "test")]))
-    return np.setdiff1d(study.rows("train", job.targets), withheld)
+    parts, withheld = (("train", "valid", "test"), []) if job.leak else (("train",), withheld)
+    rows = np.setdiff1d(np.concatenate([study.rows(part, job.targets) for part in parts]), withheld)
+    return rows[study.structures.n_atoms[rows] <= job.most_atoms] if job.most_atoms else rows
 
 # %% ../../nbs/uae/82_pretraining.ipynb #c87bed1d
 _CODE = ("core.training", "graphs.batches", "graphs.store", "uae.crystals", "uae.packing", "uae.training", "uae.transformer")
