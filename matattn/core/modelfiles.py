@@ -17,7 +17,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 import matattn
-from .runtime import MatattnError, write_file
+from .runtime import MatattnError
+from .writing import write_file
 
 # %% ../../nbs/core/77_modelfiles.ipynb #6582dcd4
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.runtime import MatattnError, write_file
+from ..core.runtime import MatattnError
+from ..core.writing import write_file
 from .pretrained import Predictions, Pretrained, predict_all
 from ..structures.inputs import as_structures, structure_files
 from ..structures.sets import StructureSet

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.runtime import MatattnError, write_file
+from ..core.runtime import MatattnError
+from ..core.writing import write_file
 from .sets import SYMBOLS, StructureSet
 
 # %% ../../nbs/structures/32_writing.ipynb #bc5697ab

@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from ..core.modelfiles import UAE_FILE, find_model, model_names, read_model, write_model
-from ..core.runtime import MatattnError, write_file
+from ..core.runtime import MatattnError
+from ..core.writing import write_file
 from ..structures.sets import ATOMIC_NUMBERS, SYMBOLS, StructureSet
 from .elements import ELEMENTS, ElementTable, table_from_rows
 from .transformer import CrystalTransformer
