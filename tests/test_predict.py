@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -11,17 +12,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
+from matattn.core import modelfiles
 from matattn.core.cli import main, parser
 from matattn.core.runtime import MatattnError
 from matattn.graphs.voronoi_graph import voronoi_graph
-from matattn.scann import pretrained
-from matattn.scann.files import predict_files
+from matattn.models.files import predict_files
 from matattn.scann.model import SCANN, SCANNConfig
 from matattn.scann.pretrained import save_model
 from matattn.scann.training import Recipe, train_scann
@@ -31,6 +33,11 @@ from matattn.structures.exchange import to_ase, to_pymatgen
 from matattn.structures.sets import StructureSet
 from matattn.structures.writing import write_xyz
 from matattn.structures.xyz import read_xyz
+from matattn.uae.backends import build_graphs, train_backend
+from matattn.uae.cgcnn import CGCNNConfig
+from matattn.uae.embeddings import UAE
+from matattn.uae.pretrained import CGCNN, save_backend
+from matattn.uae.training import NetworkRecipe
 
 SMALL = SCANNConfig(layers=2, width=32, heads=4, embedding=16)
 CARD = {"data": "made here", "test error": {"homo": "0.4 eV", "gap": "0.8 eV", "energy": "1 eV/atom"}, "licence": "CC0-1.0"}
@@ -65,6 +72,24 @@ def for_crystals(crystals, folder) -> str:
     trained = train_scann(voronoi_graph(crystals[:300], d_t=6.), ["energy"], np.arange(300), replace(SMALL, elements=95, d_t=6.),
                           Recipe(epochs=2), device="cpu")
     return str(save_model(trained, folder/"toy-energy.safetensors", CARD, crystals[:300]))
+
+
+@pytest.fixture(scope="session")
+def for_cgcnn(crystals, folder) -> str:
+    "A network of another kind, of the same energy."
+    config = CGCNNConfig(width=8, hidden=8, convolutions=1, neighbours=6)
+    trained = train_backend("cgcnn", build_graphs("cgcnn", crystals[:300], config), ["energy"], np.arange(300), config=config,
+                            recipe=NetworkRecipe(epochs=2, batch_size=30, lr=.01, ema=.5), device="cpu")
+    return str(save_backend(trained, folder/"cgcnn-toy.safetensors", CARD | {"licence": "MIT"}, crystals[:300]))
+
+
+@pytest.fixture(scope="session")
+def embedding(folder) -> str:
+    "Vectors of the elements, which predict nothing."
+    counts = np.where(np.arange(100) < 20, 50, 0)
+    counts[0] = 3
+    card = {"data": "made here", "targets": {"ef": "energy", "eg": "gap"}}
+    return str(UAE(np.eye(100, 8, dtype=np.float32), counts, "toy", card).save(folder/"uae-toy.safetensors"))
 
 
 def sentence(captured) -> str:
@@ -123,7 +148,7 @@ def test_a_folder_of_several_formats(molecules, for_molecules, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.* was trained ")
 def test_one_by_one_is_together(molecules, crystals, for_molecules, for_crystals, monkeypatch):
-    monkeypatch.setattr(pretrained, "_PIECE", 100)
+    monkeypatch.setattr("matattn.models.pretrained._PIECE", 100)
     for structures, name in ((molecules[600:640], for_molecules), (crystals[600:640], for_crystals)):
         model = SCANN.from_pretrained(name, "cpu")
         together = model.predict(structures)
@@ -185,6 +210,23 @@ def test_several_models(molecules, for_molecules, folder, tmp_path, capsys):
     assert np.array_equal(found["toy-orbitals.homo (eV)"], found["other.homo (eV)"])
     assert main(["predict", str(tmp_path/"in.xyz"), "--model", for_molecules, str(other), "-o", str(tmp_path/"out.xyz")]) == 0
     assert "toy_orbitals_homo_score" in read(tmp_path/"out.xyz", 0).arrays
+
+
+def test_models_of_several_kinds(crystals, for_crystals, for_cgcnn, tmp_path, capsys):
+    source, target = write_xyz(crystals[500:520], tmp_path/"in.extxyz"), tmp_path/"out.extxyz"
+    ours, theirs = SCANN.from_pretrained(for_crystals, "cpu").predict(source), CGCNN.from_pretrained(for_cgcnn, "cpu").predict(source)
+    assert theirs.scores is None and np.abs(ours.values - theirs.values).max() > 1e-3
+    assert main(["predict", str(source), "--model", for_cgcnn, for_crystals]) == 0
+    found = table(capsys.readouterr().out)
+    assert found.columns.tolist()[4:] == ["cgcnn-toy.energy (eV/atom)", "toy-energy.energy (eV/atom)"]
+    np.testing.assert_allclose(found.iloc[:, 4:], np.concatenate([theirs.values, ours.values], axis=1), rtol=1e-6)
+    assert main(["predict", str(source), "--model", for_cgcnn, for_crystals, "-o", str(target)]) == 0
+    for frame, value in zip(read(target, ":"), theirs.values[:, 0], strict=True):
+        assert frame.info["cgcnn_toy_energy"] == pytest.approx(value, abs=1e-6) and frame.info["cgcnn_toy_energy_unit"] == "eV/atom"
+        assert {name for name in frame.arrays if "energy" in name} == {"toy_energy_energy_score", "toy_energy_energy_ratio"}
+    assert main(["predict", str(source), "--model", for_cgcnn, "-o", str(tmp_path/"alone.extxyz")]) == 0
+    assert set(read(tmp_path/"alone.extxyz", 0).arrays) == {"numbers", "positions"}
+    np.testing.assert_allclose(read_xyz(tmp_path/"alone.extxyz").targets["energy"], theirs.values[:, 0], atol=1e-6)
 
 
 def test_a_file_that_is_there_is_kept(molecules, for_molecules, tmp_path, capsys):
@@ -320,6 +362,15 @@ def test_molecules_with_a_charge(molecules, for_molecules):
         model.predict(neutral)
 
 
+def test_charges_of_the_ions_of_a_crystal_are_no_charge(crystals, for_crystals, for_cgcnn):
+    salt = to_ase(crystals[0])[0]
+    salt.set_initial_charges([1.]*len(salt))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for model in (SCANN.from_pretrained(for_crystals, "cpu"), CGCNN.from_pretrained(for_cgcnn, "cpu")):
+            model.predict(salt)
+
+
 def test_one_import_is_enough():
     program = "from matattn.scann import SCANN; SCANN.from_pretrained"
     assert subprocess.run([sys.executable, "-c", program], check=False, capture_output=True).returncode == 0
@@ -342,7 +393,7 @@ def test_no_files_and_no_model(capsys):
 
 
 def test_an_unknown_model(for_molecules, folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(pretrained, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(modelfiles, "shipped_folder", lambda: tmp_path)
     assert main(["predict", "a.xyz", "--model", "qm9-homo"]) == 2
     assert sentence(capsys.readouterr()) == ("there is no model 'qm9-homo'; none comes with this installation; or give the path of a "
                                              ".safetensors file.")
@@ -356,6 +407,38 @@ def test_an_unknown_model(for_molecules, folder, tmp_path, monkeypatch, capsys):
                                                   "`matattn models` lists.")
 
 
+def test_all_known_names_are_told(for_molecules, for_cgcnn, embedding, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(modelfiles, "shipped_folder", lambda: tmp_path)
+    for name, file in (("qm9-homo", for_molecules), ("cgcnn-mp-ef", for_cgcnn), ("uae-mt4", embedding)):
+        (tmp_path/f"{name}.safetensors").write_bytes(Path(file).read_bytes())
+    assert main(["predict", "a.cif", "--model", "cgcnn-mp-eg"]) == 2
+    assert "(did you mean cgcnn-mp-ef?); there are: cgcnn-mp-ef, qm9-homo; or give" in sentence(capsys.readouterr())
+    assert main(["models", "mt4"]) == 2
+    assert "there are: cgcnn-mp-ef, qm9-homo, uae-mt4; or give" in sentence(capsys.readouterr())
+    with pytest.raises(MatattnError, match="there is no trained back end 'cgcnn-mp-eg' .did you mean cgcnn-mp-ef.*; there are: cgcnn"):
+        CGCNN.from_pretrained("mp-eg")
+    with pytest.raises(MatattnError, match="there is no embedding 'uae-mt5' .did you mean uae-mt4.*; there are: uae-mt4;"):
+        UAE.load("mt5")
+    assert CGCNN.from_pretrained("mp-ef", "cpu").name == CGCNN.from_pretrained("cgcnn-mp-ef", "cpu").name == "cgcnn-mp-ef"
+    assert np.array_equal(UAE.load("mt4")["He"], UAE.load("uae-mt4")["He"])
+
+
+def test_a_file_of_another_kind(for_molecules, for_cgcnn, embedding, tmp_path, capsys):
+    for opened, file, kinds in ((SCANN.from_pretrained, for_cgcnn, "'trained back end' where 'SCANN model' is"),
+                                (CGCNN.from_pretrained, for_molecules, "'SCANN model' where 'trained back end' is"),
+                                (UAE.load, for_molecules, "'SCANN model' where 'embedding' is")):
+        with pytest.raises(MatattnError, match=f"^{file}: it is of the kind {kinds} wanted; choose another file .*open_model.$"):
+            opened(file)
+    assert main(["predict", "a.cif", "--model", embedding]) == 2
+    assert f"{embedding}: it is of the kind 'embedding' where 'SCANN model' or 'trained back end' is" in sentence(capsys.readouterr())
+    save_file({"x": torch.zeros(2)}, tmp_path/"foreign.safetensors")
+    assert main(["predict", "a.cif", "--model", str(tmp_path/"foreign.safetensors")]) == 2
+    assert "foreign.safetensors: it is no SCANN model or trained back end of this library; write one with" in sentence(capsys.readouterr())
+    (tmp_path/"list.safetensors").write_bytes(save({}, {"about": "[1]"}))
+    with pytest.raises(MatattnError, match="list.safetensors: it is no embedding of this library; write one with UAE.save."):
+        UAE.load(tmp_path/"list.safetensors")
+
+
 def resaved(source: str, target: Path, change) -> str:
     "A model file with another description."
     with safe_open(source, "pt") as file:
@@ -365,31 +448,38 @@ def resaved(source: str, target: Path, change) -> str:
     return str(target)
 
 
-def test_weights_that_do_not_fit(for_molecules, tmp_path, capsys):
+def test_weights_that_do_not_fit(for_molecules, for_cgcnn, tmp_path, capsys):
     for name, change in (("layers", {"layers": 3}), ("width", {"width": 64}), ("new", {"unheard": 1})):
         path = resaved(for_molecules, tmp_path/f"{name}.safetensors", lambda about, change=change: about["config"].update(change))
         assert main(["predict", "a.xyz", "--model", path]) == 2
         told = sentence(capsys.readouterr())
         assert told.startswith(f"{path}: its weights do not fit its sizes (") and told.endswith("); fetch or train it again.")
+    path = resaved(for_cgcnn, tmp_path/"blocks.safetensors", lambda about: about["config"].update(width=16))
+    assert main(["predict", "a.xyz", "--model", path]) == 2
+    assert sentence(capsys.readouterr()).startswith(f"{path}: its weights do not fit its sizes (")
     path = resaved(for_molecules, tmp_path/"bare.safetensors", lambda about: about.pop("seen"))
     assert main(["predict", "a.xyz", "--model", path]) == 2
     assert sentence(capsys.readouterr()) == f"{path}: it is no SCANN model of this library; write one with save_model."
 
 
 @pytest.mark.parametrize("keep", [0, 5, 1000, -10])
-def test_a_cut_model_file(for_molecules, tmp_path, capsys, keep):
+def test_a_cut_model_file(for_molecules, for_cgcnn, embedding, tmp_path, capsys, keep):
     path = tmp_path/"cut.safetensors"
-    path.write_bytes(Path(for_molecules).read_bytes()[:keep])
-    assert main(["predict", "a.xyz", "--model", str(path)]) == 2
-    told = sentence(capsys.readouterr())
-    assert told.startswith(f"{path}: the model cannot be read (") and told.endswith("); fetch or train it again.")
+    for whole in (for_molecules, for_cgcnn):
+        path.write_bytes(Path(whole).read_bytes()[:keep])
+        assert main(["predict", "a.xyz", "--model", str(path)]) == 2
+        told = sentence(capsys.readouterr())
+        assert told.startswith(f"{path}: the model cannot be read (") and told.endswith("); fetch or train it again.")
+    path.write_bytes(Path(embedding).read_bytes()[:keep])
+    with pytest.raises(MatattnError, match="cut.safetensors: the model cannot be read"):
+        UAE.load(path)
 
 
 # The list and the help ---------------------------------------------------------------------------------------------------------------
 
 
 def test_the_list_of_models(for_molecules, for_crystals, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(pretrained, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(modelfiles, "shipped_folder", lambda: tmp_path)
     assert main(["models"]) == 0 and capsys.readouterr().out.startswith("No model comes with this installation")
     (tmp_path/"qm9-orbitals.safetensors").write_bytes(Path(for_molecules).read_bytes())
     (tmp_path/"mp-energy.safetensors").write_bytes(Path(for_crystals).read_bytes())
@@ -402,6 +492,22 @@ def test_the_list_of_models(for_molecules, for_crystals, tmp_path, monkeypatch, 
     assert main(["models"]) == 2
     told = capsys.readouterr()
     assert len(told.out.splitlines()) == 4 and "mp-energy.safetensors: the model cannot be read" in told.err
+
+
+def test_the_list_of_every_kind(for_crystals, for_cgcnn, embedding, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(modelfiles, "shipped_folder", lambda: tmp_path)
+    for name, file in (("mp-energy", for_crystals), ("cgcnn-mp-ef", for_cgcnn), ("uae-mt4", embedding)):
+        (tmp_path/f"{name}.safetensors").write_bytes(Path(file).read_bytes())
+    assert main(["models"]) == 0
+    models, embeddings = capsys.readouterr().out.split("\n\n")
+    rows = models.splitlines()[2:]
+    assert [row.split()[:3] for row in rows] == [["cgcnn-mp-ef", "energy", "eV/atom"], ["mp-energy", "energy", "eV/atom"]]
+    assert rows[0].endswith("1 eV/atom   MIT") and "crystals of " in rows[0]
+    header, _, row = embeddings.splitlines()
+    assert header.split() == ["embedding", "elements", "width", "data", "targets"]
+    assert re.split("  +", row) == ["uae-mt4", "20, 1 rare", "8", "made here", "energy, gap"]
+    assert main(["models", "mp-energy"]) == 0 and len(capsys.readouterr().out.splitlines()) == 3
+    assert main(["models", "uae-mt4"]) == 0 and capsys.readouterr().out == embeddings
 
 
 def test_the_examples_in_the_help_are_options(capsys):

@@ -23,7 +23,7 @@ def test_folder_equals_default_exp():
     for path in notebooks():
         names = [name for _, source in code_cells(path) if (name := directive(source, "default_exp"))]
         folder = path.parent.name
-        if folder in ("core", "hatnet", "structures", "graphs", "scann", "uae"):
+        if folder in ("core", "hatnet", "structures", "graphs", "models", "scann", "uae"):
             expected = [f"{folder}.{path.stem.partition('_')[2]}"]
         else:
             expected = []

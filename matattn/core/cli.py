@@ -6,7 +6,7 @@
 __all__ = ['text_table', 'run', 'list_runs', 'report', 'claims', 'readme', 'data_list', 'data_get', 'data_path', 'data_verify',
            'data_card', 'parser', 'main']
 
-# %% ../../nbs/core/70_cli.ipynb #fa9b9e71
+# %% ../../nbs/core/70_cli.ipynb #de545bdd
 import argparse
 import os
 import sys
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 import matattn
 from .runtime import MatattnError
-from ..scann.commands import add_commands
+from ..models.commands import add_commands
 
 # %% ../../nbs/core/70_cli.ipynb #e968ebb1
 def text_table(header: Iterable[str],  # column names

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['write_xyz']
 
-# %% ../../nbs/structures/32_writing.ipynb #a2106fee
+# %% ../../nbs/structures/32_writing.ipynb #c951a1e3
 import re
 from pathlib import Path
 
 import numpy as np
 
-from ..core.runtime import MatattnError, atomic_write
+from ..core.runtime import MatattnError
+from ..core.writing import write_file
 from .sets import SYMBOLS, StructureSet
 
 # %% ../../nbs/structures/32_writing.ipynb #bc5697ab
@@ -61,7 +62,7 @@ def _comments(structures: StructureSet,
         pairs.append(['pbc="T T T"']*len(structures))
     return [f"Properties={properties} " + " ".join(filter(None, row)) for row in zip(*pairs)]
 
-# %% ../../nbs/structures/32_writing.ipynb #966a11ee
+# %% ../../nbs/structures/32_writing.ipynb #8656adb9
 def write_xyz(structures: StructureSet,  # molecules or crystals
               path: str | Path,  # .xyz or .extxyz
               columns: dict[str, np.ndarray] | None = None,  # more for each atom: name -> (N,) or (N, k)
@@ -77,8 +78,4 @@ def write_xyz(structures: StructureSet,  # molecules or crystals
     properties = "species:S:1:pos:R:3" + "".join(part for part, _ in parts)
     for comment, count, start, end in zip(_comments(structures, properties), structures.n_atoms.tolist(), ends, ends[1:]):
         text.append(f"{count}\n{comment}\n" + line*count % tuple(flat[start:end]))
-    try:
-        return atomic_write(path, "".join(text))
-    except OSError as error:
-        why = error.strerror or error
-        raise MatattnError(f"{path}: cannot be written ({why}); name a place with room that you may write to.") from None
+    return write_file(path, "".join(text))

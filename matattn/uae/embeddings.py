@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UAE', 'number_of', 'crystals_per_element', 'uae_names']
 
-# %% ../../nbs/uae/40_embeddings.ipynb #b33133b9
+# %% ../../nbs/uae/40_embeddings.ipynb #2c3bc8ed
 import csv
 import difflib
 import io
@@ -15,17 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 from torch import nn
 
-import matattn
-from ..core.runtime import MatattnError, atomic_write
+from ..core.modelfiles import UAE_FILE, find_model, model_names, read_model, write_model
+from ..core.runtime import MatattnError
+from ..core.writing import write_file
 from ..structures.sets import ATOMIC_NUMBERS, SYMBOLS, StructureSet
 from .elements import ELEMENTS, ElementTable, table_from_rows
 from .transformer import CrystalTransformer
 
-# %% ../../nbs/uae/40_embeddings.ipynb #81fa3b54
+# %% ../../nbs/uae/40_embeddings.ipynb #b71406c7
 @dataclass(frozen=True, repr=False)
 class UAE:
     "A vector for each element from H to Fm. Raises `MatattnError` when vectors and counts do not fit each other."
@@ -43,8 +42,14 @@ class UAE:
                                "finite; the training has failed, train again.")
 
     def __repr__(self) -> str:
-        data = f", {self.card['data']}" if "data" in self.card else ""
+        data = f", {self.data}" if self.data else ""
         return f"<UAE {self.name}: {ELEMENTS} elements x {self.width}{data}; {len(self.rare)} elements with fewer than 10 crystals>"
+
+    @property
+    def data(self) -> str:
+        "What it was trained on, in words; \"\" when the card does not say."
+        data = self.card.get("data", "")
+        return f"{data['name']} ({data['rows']:,} rows, digest {data['digest'][:8]})" if isinstance(data, dict) else data
 
     @property
     def width(self) -> int:
@@ -133,7 +138,7 @@ def _from_transformer(model: CrystalTransformer,  # trained
 
 UAE.from_transformer = staticmethod(_from_transformer)
 
-# %% ../../nbs/uae/40_embeddings.ipynb #9e7c7a3a
+# %% ../../nbs/uae/40_embeddings.ipynb #475e93e2
 def _table(uae: UAE,
            trainable: bool = True,  # default of the models that take it
            ) -> ElementTable:
@@ -153,7 +158,7 @@ def _to_cgcnn_json(uae: UAE,
                    ) -> Path:  # the path
     "As CGCNN's code reads it: atomic number -> list. Raises `MatattnError` when the place cannot be written."
     rows = {str(z + 1): [round(float(x), 7) for x in row] for z, row in enumerate(uae.vectors)}
-    return _written(path, json.dumps(rows))
+    return write_file(Path(path), json.dumps(rows))
 
 
 def _to_csv(uae: UAE,
@@ -164,47 +169,33 @@ def _to_csv(uae: UAE,
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["number", "symbol", "crystals", *(f"x{k}" for k in range(uae.width))])
     rows.writerows([z + 1, SYMBOLS[z + 1], uae.counts[z], *(f"{x:.7g}" for x in row)] for z, row in enumerate(uae.vectors))
-    return _written(path, text.getvalue())
-
-
-def _written(path: Path | str,
-             content: str | bytes,
-             ) -> Path:
-    "Write a file, all or nothing."
-    try:
-        atomic_write(Path(path), content)
-    except OSError as error:
-        raise MatattnError(f"{path}: it cannot be written ({error.strerror or error}); choose another place.") from None
-    return Path(path)
+    return write_file(Path(path), text.getvalue())
 
 
 UAE.table, UAE.to_embedding, UAE.to_cgcnn_json, UAE.to_csv = _table, _to_embedding, _to_cgcnn_json, _to_csv
 
-# %% ../../nbs/uae/40_embeddings.ipynb #7ad23ee5
+# %% ../../nbs/uae/40_embeddings.ipynb #4c87c434
 def _save(uae: UAE,
           path: Path | str,  # .safetensors
           card: dict | None = None,  # replaces the one it has; JSON values
           ) -> Path:  # the path
     "Write the embedding with its card. Raises `MatattnError` when the place cannot be written."
-    about = {"format": "matattn UAE 1", "name": uae.name, "card": uae.card if card is None else card}
-    tensors = {"vectors": np.ascontiguousarray(uae.vectors, np.float32), "counts": np.ascontiguousarray(uae.counts, np.int32)}
-    return _written(path, save(tensors, {"about": json.dumps(about)}))
+    tensors = {"vectors": torch.tensor(uae.vectors, dtype=torch.float32), "counts": torch.tensor(uae.counts, dtype=torch.int32)}
+    return write_model(path, UAE_FILE, {"name": uae.name, "card": uae.card if card is None else card}, tensors)
 
 
 def _read_safetensors(path: Path) -> UAE:
     "From our own file."
-    try:
-        with safe_open(path, "np") as file:
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
-            if about.get("format") != "matattn UAE 1":
-                raise MatattnError(f"{path}: it is no embedding of this library; write one with UAE.save.")
-            return UAE(file.get_tensor("vectors"), file.get_tensor("counts").astype(np.int64), about["name"], about["card"])
-    except (SafetensorError, OSError, json.JSONDecodeError, KeyError) as error:
-        raise MatattnError(f"{path}: the embedding cannot be read ({str(error).splitlines()[0]}); fetch or make it again.") from None
+    tensors, about = read_model(path, (UAE_FILE,))
+    if missing := {"vectors", "counts"} - set(tensors):
+        raise MatattnError(f"{path}: the embedding lacks its {' and '.join(sorted(missing))}; write it again with UAE.save.")
+    return UAE(tensors["vectors"].numpy(), tensors["counts"].numpy().astype(np.int64), about["name"], about["card"])
 
 
 def _read_json(path: Path) -> UAE:
     "From a file such as CGCNN's; elements that it lacks get zeros."
+    if not path.is_file():
+        raise MatattnError(f"{path}: there is no such file; check the path.")
     try:
         rows = {number_of(int(key)): np.asarray(row, np.float32) for key, row in json.loads(path.read_text(encoding="utf8")).items()}
         widths = {row.shape for row in rows.values()}
@@ -218,24 +209,20 @@ def _read_json(path: Path) -> UAE:
     vectors[[number - 1 for number in rows]] = [*rows.values()]
     return UAE(vectors, np.zeros(ELEMENTS, np.int64), path.stem)
 
-# %% ../../nbs/uae/40_embeddings.ipynb #8b77f2d1
+# %% ../../nbs/uae/40_embeddings.ipynb #28128cab
+_PREFIX = "uae-"  # of the files that come with the library: other models lie beside them
+
+
 def uae_names() -> list[str]:  # such as ["ct-ef", "mt4"]
     "The embeddings that come with the library."
-    return sorted(path.stem.removeprefix("uae-") for path in (Path(matattn.__file__).parent/"weights").glob("uae-*.safetensors"))
+    return [name.removeprefix(_PREFIX) for name in model_names((UAE_FILE,))]
 
 
 def _load(name: str | Path,  # in `uae_names`, or a .safetensors or .json file
           width: int | None = None,  # that the model at hand needs; None: any
           ) -> UAE:
     "An embedding. Raises `MatattnError` for an unknown name, a file that is missing or damaged, or another width."
-    path = Path(name)
-    if path.suffix not in (".safetensors", ".json"):
-        if str(name) not in (known := uae_names()):
-            there = f"there are: {', '.join(known)}" if known else "none comes with this installation"
-            raise MatattnError(f"there is no embedding '{name}'; {there}, or give the path of a .safetensors or .json file.")
-        path = Path(matattn.__file__).parent/"weights"/f"uae-{name}.safetensors"
-    if not path.is_file():
-        raise MatattnError(f"{path}: there is no such file; check the path.")
+    path = Path(name) if Path(name).suffix == ".json" else find_model(name, (UAE_FILE,), _PREFIX)
     uae = _read_json(path) if path.suffix == ".json" else _read_safetensors(path)
     if width is not None and uae.width != width:
         raise MatattnError(f"{path}: its vectors have {uae.width} numbers and {width} are needed; take an embedding of that width.")

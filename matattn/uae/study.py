@@ -6,7 +6,7 @@
 __all__ = ['PROBLEMS', 'STAND_IN', 'derived_targets', 'CrystalStudy', 'load_crystals', 'Source', 'composition_baselines',
            'embedding_folder', 'find_embeddings']
 
-# %% ../../nbs/uae/80_study.ipynb #92a08b04
+# %% ../../nbs/uae/80_study.ipynb #06b15c35
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-import matattn
+from ..core.modelfiles import shipped_folder
 from ..core.partition import Split, split
 from ..core.records import run_name, runs_dir
 from ..core.runtime import MatattnError
@@ -173,7 +173,7 @@ def composition_baselines(study: CrystalStudy,  # with its split
     return {"mean": ({}, test, np.full(len(test), y[train].mean())),
             "trees on composition": ({"trees": trees, "max_features": best}, test, found[best].predict(x[test]))}
 
-# %% ../../nbs/uae/80_study.ipynb #2401aa97
+# %% ../../nbs/uae/80_study.ipynb #8a89ca83
 def embedding_folder(profile: str,  # of the run of ct_pretrain
                      seed: int,  # of the run
                      ) -> Path:
@@ -189,9 +189,9 @@ def find_embeddings(names: Iterable[str],  # such as "ct-ef", or paths
     "Files of embeddings. Raises `MatattnError` for one that is in neither place."
     if first not in ("shipped", "run"):
         raise MatattnError(f"embeddings are looked for first in '{first}'; choose 'shipped' or 'run'.")
-    shipped, found = Path(matattn.__file__).parent/"weights", {}
+    found = {}
     for name in names:
-        places = [shipped/f"uae-{name}.safetensors", embedding_folder(profile, seed)/f"{name}.safetensors"]
+        places = [shipped_folder()/f"uae-{name}.safetensors", embedding_folder(profile, seed)/f"{name}.safetensors"]
         places = [Path(name)] if Path(name).suffix else places if first == "shipped" else places[::-1]
         there = [path for path in places if path.is_file()]
         if not there:
