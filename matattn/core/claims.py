@@ -47,7 +47,7 @@ def read_claims(path: Path | None = None,  # CSV file; None: the project's
         claims[row["claim_id"]] = row
     return claims
 
-# %% ../../nbs/core/65_claims.ipynb #8b6a8dc9
+# %% ../../nbs/core/65_claims.ipynb #6601dd06
 HOLDS, IN_PART, FAILS = "holds", "holds in part", "does not hold"
 UNTESTABLE, UNMEASURED, OPEN = "not testable here", "not yet measured", "open"
 _DIRECTIONS = {**dict.fromkeys(("accuracy", "AUROC", "R2"), "higher"), **dict.fromkeys(("MSE", "MAE", "MAE change"), "lower"),
@@ -76,11 +76,16 @@ def judge(published: float,  # the paper's number
           as_published: dict | None,  # our metric, evaluated as the authors did; None: not tried
           direction: str,  # "higher", "lower" or "equal"
           limited: str = "",  # what our training lacked against the paper's; empty: nothing
+          change: bool = False,  # the number is a change: it holds when its interval, over several seeds, is on one side of 0
           ) -> tuple[str, str]:  # (verdict, why in one sentence)
     "The verdict on one claim."
     low, high = audited.get("low"), audited.get("high")
     theirs = "" if as_published is None else f"; evaluated as published {_words(as_published)}"
     if reaches(audited["mean"], published, direction):
+        sure = low is not None and high is not None and low*high > 0 and audited["n"] > 1
+        if change and (limited or not sure):
+            but = limited or ("its interval contains 0" if audited["n"] > 1 else "a single training says nothing about others")
+            return IN_PART, f"audited {_words(audited)} reaches {published:g}, but {but}{theirs}"
         return HOLDS, f"audited {_words(audited)} reaches {published:g}{theirs}"
     if as_published is not None and reaches(as_published["mean"], published, direction):
         return IN_PART, f"{published:g} is reached only as published, {_words(as_published)}; audited {_words(audited)}"
@@ -88,7 +93,7 @@ def judge(published: float,  # the paper's number
         return IN_PART, f"audited {_words(audited)} does not reach {published:g}, but its interval contains it{theirs}"
     return (OPEN if limited else FAILS), f"audited {_words(audited)} does not reach {published:g}{theirs}{f' ({limited})'*bool(limited)}"
 
-# %% ../../nbs/core/65_claims.ipynb #08d7a555
+# %% ../../nbs/core/65_claims.ipynb #93482a5b
 def _entry(claim: dict,  # row of the claims file
            records: list[dict],  # all there are
            ) -> tuple[dict, dict] | None:  # (record, its entry for the claim), None when there is none
@@ -119,7 +124,7 @@ def evaluate_claim(claim: dict,  # row of the claims file
         if given["unit"] != claim["unit"] and {given["unit"], claim["unit"]} != {"1", "fraction"}:
             raise MatattnError(f"record {name}, {claim['claim_id']}: unit is {given['unit']}, the claim's is {claim['unit']}; convert it.")
     verdict, why = judge(claim["value"], audited, as_published, entry.get("direction") or _DIRECTIONS[claim["metric"]],
-                         entry.get("limited", ""))
+                         entry.get("limited", ""), claim["metric"] == "MAE change")
     return {**found, "ours": audited, "as_published": as_published, "protocol": entry["protocol"], "profile": record["profile"],
             "data": ", ".join(item["name"] for item in record["data"]), "record": name, "verdict": verdict, "why": why}
 

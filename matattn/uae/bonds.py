@@ -101,6 +101,7 @@ def moments(x: Tensor,  # (rows, width)
             ) -> tuple[Tensor, Tensor, Tensor]:  # sum (width,), sum of squares (width,), sum of the weights
     "What `Norm.coefficients` wants of a batch."
     with torch.autocast(x.device.type, enabled=False):
+        x = x.to(weigh.dtype)  # squares of half precision would be too coarse
         return weigh @ x, weigh @ x.square(), weigh.sum()
 
 # %% ../../nbs/uae/33_bonds.ipynb #c19805a3

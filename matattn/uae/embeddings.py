@@ -24,7 +24,7 @@ from ..structures.sets import ATOMIC_NUMBERS, SYMBOLS, StructureSet
 from .elements import ELEMENTS, ElementTable, table_from_rows
 from .transformer import CrystalTransformer
 
-# %% ../../nbs/uae/40_embeddings.ipynb #b71406c7
+# %% ../../nbs/uae/40_embeddings.ipynb #68b6bd12
 @dataclass(frozen=True, repr=False)
 class UAE:
     "A vector for each element from H to Fm. Raises `MatattnError` when vectors and counts do not fit each other."
@@ -32,6 +32,7 @@ class UAE:
     counts: np.ndarray  # (100,) int64, training crystals that hold the element; all 0: not known
     name: str = "embedding"  # as in `uae_names`, or of the file
     card: dict = field(default_factory=dict)  # data, targets, split, epochs, hardware, test error, licence
+    columns: np.ndarray | None = None  # (100, width) the first layer as the training left it, see `learned`; None: not known
 
     def __post_init__(self):
         if np.ndim(self.vectors) != 2 or len(self.vectors) != ELEMENTS or np.shape(self.counts) != (ELEMENTS,):
@@ -78,7 +79,7 @@ def number_of(element: str | int,  # symbol or atomic number
                            f"name an element from H to {SYMBOLS[ELEMENTS]} by its symbol or atomic number.")
     return number
 
-# %% ../../nbs/uae/40_embeddings.ipynb #add63024
+# %% ../../nbs/uae/40_embeddings.ipynb #43c5da5e
 def _cosines(uae: UAE,
              vector: np.ndarray,  # (width,)
              ) -> np.ndarray:  # (100,)
@@ -99,7 +100,7 @@ def _nearest(uae: UAE,
              what: str | int | np.ndarray,  # element, or a vector such as uae["K"] - uae["Li"] + uae["Na"]
              k: int = 5,  # elements wanted
              ) -> list[tuple[str, float]]:  # (symbol, similarity), best first
-    "The elements most like this one, itself left out, among those that were trained on. Raises `MatattnError` for another width."
+    "The elements most like this one, without itself and those of fewer than 10 crystals. Raises `MatattnError` for another width."
     itself = None if isinstance(what, np.ndarray) else number_of(what) - 1
     vector = uae[what] if itself is not None else what
     if vector.shape != (uae.width,):
@@ -107,7 +108,7 @@ def _nearest(uae: UAE,
                            "make it from the same embedding.")
     likeness = _cosines(uae, vector)
     if uae.counts.any():
-        likeness[uae.counts == 0] = -np.inf
+        likeness[uae.counts < 10] = -np.inf
     if itself is not None:
         likeness[itself] = -np.inf
     best = [z for z in np.argsort(-likeness, kind="stable")[:k] if likeness[z] > -np.inf]
@@ -116,7 +117,7 @@ def _nearest(uae: UAE,
 
 UAE.similarity, UAE.nearest = _similarity, _nearest
 
-# %% ../../nbs/uae/40_embeddings.ipynb #bcc07bd5
+# %% ../../nbs/uae/40_embeddings.ipynb #eddb4afc
 def crystals_per_element(structures: StructureSet,  # such as the training part
                          ) -> np.ndarray:  # (100,) int64
     "How many structures hold each element from H to Fm."
@@ -134,7 +135,7 @@ def _from_transformer(model: CrystalTransformer,  # trained
     "The columns of a model's first layer; or, when their start is known, what they have learned."
     layer = model.element
     vectors = (layer.weight.T + layer.bias if bias else layer.weight.T).detach().float().cpu().numpy()
-    return UAE(vectors.copy() if start is None else learned(vectors, start, counts), np.asarray(counts), name, card or {})
+    return UAE(vectors.copy() if start is None else learned(vectors, start, counts), np.asarray(counts), name, card or {}, vectors.copy())
 
 
 def learned(vectors: np.ndarray,  # (100, width) after training
@@ -153,12 +154,15 @@ def learned(vectors: np.ndarray,  # (100, width) after training
 
 UAE.from_transformer = staticmethod(_from_transformer)
 
-# %% ../../nbs/uae/40_embeddings.ipynb #475e93e2
+# %% ../../nbs/uae/40_embeddings.ipynb #45ee5950
 def _table(uae: UAE,
            trainable: bool = True,  # default of the models that take it
+           columns: bool = False,  # as published: the layer itself instead of what it has learned
            ) -> ElementTable:
-    "As a table for the back ends."
-    return table_from_rows(f"uae-{uae.name}", uae.vectors, trainable)
+    "As a table for the back ends. Raises `MatattnError` when the columns are wanted and not known."
+    if columns and uae.columns is None:
+        raise MatattnError(f"{uae.name}: the file of this embedding holds no columns; run ct_pretrain again, or do without 'columns'.")
+    return table_from_rows(f"uae-{uae.name}{'-columns'*columns}", uae.columns if columns else uae.vectors, trainable)
 
 
 def _to_embedding(uae: UAE,
@@ -189,13 +193,14 @@ def _to_csv(uae: UAE,
 
 UAE.table, UAE.to_embedding, UAE.to_cgcnn_json, UAE.to_csv = _table, _to_embedding, _to_cgcnn_json, _to_csv
 
-# %% ../../nbs/uae/40_embeddings.ipynb #4c87c434
+# %% ../../nbs/uae/40_embeddings.ipynb #b9421378
 def _save(uae: UAE,
           path: Path | str,  # .safetensors
           card: dict | None = None,  # replaces the one it has; JSON values
           ) -> Path:  # the path
     "Write the embedding with its card. Raises `MatattnError` when the place cannot be written."
     tensors = {"vectors": torch.tensor(uae.vectors, dtype=torch.float32), "counts": torch.tensor(uae.counts, dtype=torch.int32)}
+    tensors |= {} if uae.columns is None else {"columns": torch.tensor(uae.columns, dtype=torch.float32)}
     return write_model(path, UAE_FILE, {"name": uae.name, "card": uae.card if card is None else card}, tensors)
 
 
@@ -204,7 +209,8 @@ def _read_safetensors(path: Path) -> UAE:
     tensors, about = read_model(path, (UAE_FILE,))
     if missing := {"vectors", "counts"} - set(tensors):
         raise MatattnError(f"{path}: the embedding lacks its {' and '.join(sorted(missing))}; write it again with UAE.save.")
-    return UAE(tensors["vectors"].numpy(), tensors["counts"].numpy().astype(np.int64), about["name"], about["card"])
+    columns = tensors["columns"].numpy() if "columns" in tensors else None
+    return UAE(tensors["vectors"].numpy(), tensors["counts"].numpy().astype(np.int64), about["name"], about["card"], columns)
 
 
 def _read_json(path: Path) -> UAE:

@@ -6,7 +6,7 @@
 __all__ = ['PROBLEMS', 'STAND_IN', 'derived_targets', 'CrystalStudy', 'load_crystals', 'Source', 'composition_baselines',
            'embedding_folder', 'find_embeddings']
 
-# %% ../../nbs/uae/80_study.ipynb #06b15c35
+# %% ../../nbs/uae/80_study.ipynb #53829665
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +24,7 @@ from ..scann.trials import composition_fractions
 from ..structures.embedded import load_embedded
 from ..structures.prepared import load_structures
 from ..structures.sets import StructureSet
+from .embeddings import UAE
 
 # %% ../../nbs/uae/80_study.ipynb #d64b457f
 PROBLEMS = {  # set -> short name of a target -> column
@@ -153,17 +154,19 @@ def _study(name, data, by, limits, seed) -> CrystalStudy:
     "Kept, because reading a large set takes seconds."
     return load_crystals(name, data, by, limits, seed)
 
-# %% ../../nbs/uae/80_study.ipynb #fd6ebb03
+# %% ../../nbs/uae/80_study.ipynb #6cd3ddd8
 def composition_baselines(study: CrystalStudy,  # with its split
                           target: str,  # short name
                           trees: int = 100,  # of a forest
                           seed: int = 0,  # of the forest
+                          train: np.ndarray | None = None,  # rows to learn from; None: the training part
                           ) -> dict[str, tuple[dict, np.ndarray, np.ndarray]]:  # model -> (configuration, test rows, predictions)
     "Predictions that see no structure."
     from sklearn.ensemble import ExtraTreesRegressor
 
     x, y = composition_fractions(study.structures), study.structures.targets[target]
-    train, valid, test = (study.rows(part, [target]) for part in ("train", "valid", "test"))
+    every, valid, test = (study.rows(part, [target]) for part in ("train", "valid", "test"))
+    train = every if train is None else np.intersect1d(train, every)
 
     def forest(share):
         return ExtraTreesRegressor(trees, max_features=share, random_state=seed).fit(x[train], y[train])
@@ -173,7 +176,7 @@ def composition_baselines(study: CrystalStudy,  # with its split
     return {"mean": ({}, test, np.full(len(test), y[train].mean())),
             "trees on composition": ({"trees": trees, "max_features": best}, test, found[best].predict(x[test]))}
 
-# %% ../../nbs/uae/80_study.ipynb #8a89ca83
+# %% ../../nbs/uae/80_study.ipynb #f25c68e1
 def embedding_folder(profile: str,  # of the run of ct_pretrain
                      seed: int,  # of the run
                      ) -> Path:
@@ -186,7 +189,7 @@ def find_embeddings(names: Iterable[str],  # such as "ct-ef", or paths
                     seed: int,  # of the run
                     first: str = "shipped",  # "shipped" or "run"
                     ) -> dict[str, Path]:  # name -> file
-    "Files of embeddings. Raises `MatattnError` for one that is in neither place."
+    "Files of embeddings. Raises `MatattnError` for one that is in neither place, or whose training is not finished."
     if first not in ("shipped", "run"):
         raise MatattnError(f"embeddings are looked for first in '{first}'; choose 'shipped' or 'run'.")
     found = {}
@@ -197,5 +200,8 @@ def find_embeddings(names: Iterable[str],  # such as "ct-ef", or paths
         if not there:
             raise MatattnError(f"there is no embedding '{name}'; run `matattn run ct_pretrain --profile {profile}` first, "
                                "or give the path of a .safetensors file.")
+        if UAE.load(there[0]).card.get("finished") is False:
+            raise MatattnError(f"{there[0]}: the training of this embedding is not finished; "
+                               f"run `matattn run ct_pretrain --profile {profile}` again, it goes on from there.")
         found[name] = there[0]
     return found
