@@ -43,7 +43,8 @@ def commands(found, name="matattn"):
                 yield from commands(below, f"{name} {word}")
 
 
-@pytest.mark.parametrize(("name", "found"), commands(parser()), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("name", "found"), list(commands(parser())),
+                         ids=lambda value: value if isinstance(value, str) else "")
 def test_every_command_has_examples_that_are_options(name, found):
     lines = [line for line in (found.epilog or "").splitlines() if line.startswith("  matattn ")]
     examples = [re.split("   +", line.strip()) for line in lines]

@@ -87,7 +87,7 @@ def models(options: argparse.Namespace) -> int:  # exit code
         print("No model comes with this installation; train one with matattn.scann.training and keep it with save_model.")
     return code
 
-# %% ../../nbs/models/30_commands.ipynb #e813ae26
+# %% ../../nbs/models/30_commands.ipynb #d75b9ba0
 def add_commands(add: Callable,  # add(name, function, summary, epilog) -> parser of a command
                  ):
     "Add both commands to a program."
@@ -97,7 +97,7 @@ examples:
   matattn predict crystals/ --model mp-band-gap -o gaps.csv      all structures of a folder
   matattn predict a.cif b.vasp --model my.safetensors            a model of one's own
   matattn predict a.cif --model cgcnn-mp-ef mp-band-gap          several networks, all for crystals
-  matattn predict set.xyz --model qm9-homo qm9-lumo -o set.extxyz
+  matattn predict set.xyz --model qm9-homo -o set.extxyz         the structures with their scores
 the last writes the structures with the score of each atom (homo_score, and homo_ratio: over the mean of its
 structure) as columns that OVITO and ASE read; networks other than SCANN give no scores. `matattn models` lists the models.""")
     command.add_argument("files", nargs="+", metavar="FILE", help="files or folders: .cif, .xyz, .extxyz, POSCAR, or what ASE reads")
