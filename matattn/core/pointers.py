@@ -37,7 +37,7 @@ def read_entries(path: Path | None = None,  # YAML file; None: the project's
     check_schema(entries, {"type": "object", "additionalProperties": ENTRY}, path.name, "correct the entry")
     return entries
 
-# %% ../../nbs/core/12_pointers.ipynb #216d2e96
+# %% ../../nbs/core/12_pointers.ipynb #28356dbd
 class NoNumber(MatattnError):
     "A record does not hold what a pointer means, because its run was smaller, or because the pointer is wrong."
 
@@ -74,7 +74,8 @@ def result_at(record: dict,  # with "results"
     "The one result that a pointer means. Raises `NoNumber` when none fits, `MatattnError` when several do."
     fitting = [result for result in record["results"] if _fits(result, pointer["where"])]
     if len(fitting) != 1:
-        raise (MatattnError if fitting else NoNumber)(f"{name}: {len(fitting)} results fit {pointer['where']}; correct {Path(ENTRIES_FILE).name}.")
+        kind = MatattnError if fitting else NoNumber
+        raise kind(f"{name}: {len(fitting)} results fit {pointer['where']}; correct {Path(ENTRIES_FILE).name}.")
     return fitting[0]
 
 # %% ../../nbs/core/12_pointers.ipynb #c3f2e18d
