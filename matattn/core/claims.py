@@ -120,7 +120,7 @@ def in_unit(metric: dict,  # {"mean", "std", "unit", "low", "high", "n"}
         raise MatattnError(f"record {where}: unit is {metric['unit']}, the claim's is {unit}; convert it.")
     return {**metric, "unit": unit, **{key: factor*metric[key] for key in ("mean", "std", "low", "high") if metric.get(key) is not None}}
 
-# %% ../../nbs/core/65_claims.ipynb #d244345c
+# %% ../../nbs/core/65_claims.ipynb #d34ec7fe
 def _record_name(record: dict) -> str:  # such as "hatnet_mos2/paper-seed0"
     "A record in words."
     return f"{record['experiment']}/{run_name(record['profile'], record['seed'])}"
@@ -144,9 +144,9 @@ def _entry(claim: dict,  # row of the claims file
 def evaluate_claim(claim: dict,  # row of the claims file
                    records: list[dict],  # all there are
                    entries: dict | None = None,  # claim id -> pointers; None: the project's
-                   ) -> dict:  # the row, ours, as_published, protocol, profile, data, record, verdict, why
+                   ) -> dict:  # the row, ours, as_published, direction, protocol, profile, data, record, verdict, why
     "The verdict on one claim. Raises `MatattnError` when the record's unit is another, or a pointer fits several numbers."
-    found = {**claim, **dict.fromkeys(("ours", "as_published", "protocol", "profile", "data", "record"))}
+    found = {**claim, **dict.fromkeys(("ours", "as_published", "protocol", "profile", "data", "record", "direction"))}
     if claim["testable"] != "yes":
         return {**found, "verdict": UNTESTABLE, "why": claim["testable"].removeprefix("no: ")}
     real = [record for profile in ("paper", "quick") for record in records if record["profile"] == profile and not is_embedded(record)]
@@ -161,9 +161,11 @@ def evaluate_claim(claim: dict,  # row of the claims file
         return {**found, "verdict": verdict, "why": f"its record holds no number for it{f'; not at hand: {missing}'*bool(missing)}"}
     ours, theirs = (entry.get(way) and in_unit(entry[way], claim["unit"], f"{name}, {claim['claim_id']}")
                     for way in ("audited", "as_published"))
-    verdict, why = judge(claim["value"], ours, theirs, entry.get("direction") or _DIRECTIONS[claim["metric"]], entry.get("limited", ""),
-                         claim["metric"] == "MAE change", entry.get("gain", False))
-    return {**found, "ours": ours, "as_published": theirs, "protocol": entry["protocol"], "verdict": verdict, "why": why}
+    direction = entry.get("direction") or _DIRECTIONS[claim["metric"]]
+    verdict, why = judge(claim["value"], ours, theirs, direction, entry.get("limited", ""), claim["metric"] == "MAE change",
+                         entry.get("gain", False))
+    return {**found, "ours": ours, "as_published": theirs, "protocol": entry["protocol"], "direction": direction, "verdict": verdict,
+            "why": why}
 
 
 def evaluate_claims(records: list[dict] | None = None,  # None: all in the records folder
