@@ -66,7 +66,7 @@ def verdict_counts(table: "pd.DataFrame",  # of `ledger_table`
     counts = pd.crosstab(table["paper"], table["verdict"]).reindex(index=papers, columns=words, fill_value=0)
     return pd.concat([counts, counts.sum().to_frame("all").T]).rename_axis(index="paper", columns=None)
 
-# %% ../../nbs/core/67_ledger.ipynb #6d2321ba
+# %% ../../nbs/core/67_ledger.ipynb #920505da
 def counted_words(counts: "pd.Series",  # verdict -> number of claims
                   ) -> str:  # such as "2 hold, 1 does not hold"
     "Counts of verdicts in words; what is 0 is left out."
@@ -79,17 +79,25 @@ def ledger_text(table: "pd.DataFrame",  # of `ledger_table`
                 ) -> str:  # lines
     "The ledger by paper, for reading in a terminal."
     counts, lines = verdict_counts(table), []
+
+    def add(text, margin):
+        lines.extend(textwrap.wrap(text, max(width, 40), initial_indent=margin, subsequent_indent=margin, break_long_words=False,
+                                   break_on_hyphens=False))
+
     for paper, part in table.groupby("paper", sort=False):
-        lines += ["", f"{paper}: {counted_words(counts.loc[paper])}", ""]
+        lines += [""]*bool(lines)
+        add(f"{paper}: {counted_words(counts.loc[paper])}", "")
+        lines.append("")
         for row in part.to_dict("records"):
             lines.append(f"  {row['claim']}: {row['verdict'].upper()}")
             place = f" Record {row['record']} ({row['profile']}; {row['data']}), cell {row['cell']}; {row['protocol']}."
             place *= row["record"] != "–"
             says = f"{row['says']}." if row["published"] == "–" else f"{row['says']}; published {row['published']}."
-            for text in (f"{says} Source: {row['source']}.", f"{row['why']}.{place}"):
-                lines += textwrap.wrap(text, max(width, 40), initial_indent="    ", subsequent_indent="    ", break_long_words=False,
-                                       break_on_hyphens=False)
-    return "\n".join([*lines[1:], "", f"all: {counted_words(counts.loc['all'])}"])
+            add(f"{says} Source: {row['source']}.", "    ")
+            add(f"{row['why']}.{place}", "    ")
+    lines.append("")
+    add(f"all: {counted_words(counts.loc['all'])}", "")
+    return "\n".join(lines)
 
 
 def write_ledger(path: Path,  # CSV file
