@@ -124,7 +124,7 @@ def draw_statements(ax: Axes,  # where to draw
     ax.set(xlim=(-1.1, 1.1), xticks=(-1, 0, 1), xticklabels=("no", "", "yes"), xlabel="effect, each row on its own scale")
     return drawn
 
-# %% ../../nbs/core/72_verdicts.ipynb #a7354053
+# %% ../../nbs/core/72_verdicts.ipynb #6dd1f395
 def _at(result: dict,  # of a record
         path: str,  # such as "configuration.target"
         ) -> str:
@@ -152,7 +152,7 @@ def record_figure(record: dict,  # of a run
                                  figsize=(max(3.8, min(3.2*len(panels), 12)), .7 + .19*max(map(len, groups))))
         for ax, value, group in zip(axes[0], panels, groups, strict=True):
             numbers = [r["metrics"][metric] for r in group]
-            names = [", ".join(_at(r, path) for path in label.split("+")) for r in group]
+            names = [", ".join(text for path in label.split("+") if (text := _at(r, path)) != "–") for r in group]
             unit = numbers[0]["unit"] or "1"
             ends = ([m.get(key) for m in numbers] for key in ("mean", "low", "high"))
             interval_bars(ax, names, *ends, f"{metric.replace('_', ' ')} ({unit})")
