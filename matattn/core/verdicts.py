@@ -6,7 +6,7 @@
 __all__ = ['VERDICT_COLORS', 'error_ratio', 'effect', 'claim_label', 'draw_claims', 'verdict_marks', 'draw_ratios',
            'draw_statements', 'record_figure', 'verdict_lines', 'show_verdict']
 
-# %% ../../nbs/core/72_verdicts.ipynb #10d270ba
+# %% ../../nbs/core/72_verdicts.ipynb #fd7ac469
 import itertools
 import textwrap
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .claims import FAILS, HOLDS, IN_PART, UNMEASURED, UNTESTABLE, evaluate_claims
+from .ledger import unit_words
 from .plots import COLORS, interval_bars, round_ticks, style
 from .pointers import fits
 from .records import is_embedded, read_records, run_name
@@ -54,13 +55,11 @@ def effect(item: dict,  # of `evaluate_claims`
     mean, *ends = (value/scale for value in off[way])
     return (mean, *sorted(ends)) if len(ends) == 2 else (mean, None, None)
 
-# %% ../../nbs/core/72_verdicts.ipynb #35c993fd
+# %% ../../nbs/core/72_verdicts.ipynb #7e7caa43
 def claim_label(item: dict) -> str:  # of `evaluate_claims`
     "A claim as the label of a row."
-    unit = "" if item["unit"] in ("1", "fraction") else f" {item['unit']}"
     early = ", early" if item["paper"].endswith("(early)") else ""
-    text = f"{item['model']}{early}, {item['target']}: {item['metric']} {item['value']:g}{unit}".replace(" percent", " %")
-    return item["statement"] or text.replace("^3", "³")
+    return item["statement"] or f"{item['model']}{early}, {item['target']}: {item['metric']} {item['value']:g}{unit_words(item['unit'])}"
 
 
 def draw_claims(ax: Axes,  # where to draw
@@ -124,7 +123,7 @@ def draw_statements(ax: Axes,  # where to draw
     ax.set(xlim=(-1.1, 1.1), xticks=(-1, 0, 1), xticklabels=("no", "", "yes"), xlabel="effect, each row on its own scale")
     return drawn
 
-# %% ../../nbs/core/72_verdicts.ipynb #6dd1f395
+# %% ../../nbs/core/72_verdicts.ipynb #8f4a11bc
 def _at(result: dict,  # of a record
         path: str,  # such as "configuration.target"
         ) -> str:
@@ -148,14 +147,15 @@ def record_figure(record: dict,  # of a run
     panels = list(dict.fromkeys(_at(r, panel) for r in shown)) if panel else [""]
     groups = [[r for r in shown if not panel or _at(r, panel) == value] for value in panels]
     with style():
+        names = [[", ".join(text for path in label.split("+") if (text := _at(r, path)) != "–") for r in group] for group in groups]
+        letters = max(len(name) for group in names for name in group)
         fig, axes = plt.subplots(1, len(panels), squeeze=False,
-                                 figsize=(max(3.8, min(3.2*len(panels), 12)), .7 + .19*max(map(len, groups))))
-        for ax, value, group in zip(axes[0], panels, groups, strict=True):
+                                 figsize=((1.9 + .055*letters)*len(panels), .7 + .19*max(map(len, groups))))
+        for ax, value, group, labels in zip(axes[0], panels, groups, names, strict=True):
             numbers = [r["metrics"][metric] for r in group]
-            names = [", ".join(text for path in label.split("+") if (text := _at(r, path)) != "–") for r in group]
             unit = numbers[0]["unit"] or "1"
             ends = ([m.get(key) for m in numbers] for key in ("mean", "low", "high"))
-            interval_bars(ax, names, *ends, f"{metric.replace('_', ' ')} ({unit})")
+            interval_bars(ax, labels, *ends, f"{metric.replace('_', ' ')} ({unit})")
             ax.set_title(value, loc="left")
     return fig
 
