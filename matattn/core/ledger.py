@@ -6,18 +6,16 @@
 __all__ = ['VERDICTS', 'PAPERS', 'spread_words', 'unit_words', 'ledger_table', 'verdict_counts', 'counted_words', 'ledger_text',
            'write_ledger']
 
-# %% ../../nbs/core/67_ledger.ipynb #e5636429
+# %% ../../nbs/core/67_ledger.ipynb #ddad82ed
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from .claims import FAILS, HOLDS, IN_PART, UNMEASURED, UNTESTABLE, evaluate_claims
 from .runtime import MatattnError, atomic_write
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-# %% ../../nbs/core/67_ledger.ipynb #205e951d
+# %% ../../nbs/core/67_ledger.ipynb #b1b53e7a
 VERDICTS = (HOLDS, IN_PART, FAILS, UNTESTABLE)  # and `UNMEASURED` as long as an experiment has no record
 PAPERS = {"HATNet": "HATNet", "SCANN": "SCANN", "SCANNet (early)": "SCANN", "ct-UAE": "ct-UAE", "baseline": "Baselines",
           "rival": "Baselines", "asked here": "Asked by this companion"}  # of the claims file -> heading
@@ -39,7 +37,7 @@ def unit_words(unit: str,  # of the claims file
     "A unit as it is written."
     return "" if unit in ("1", "fraction", "count") else " " + unit.replace("percent", "%").replace("^3", "³")
 
-
+# %% ../../nbs/core/67_ledger.ipynb #f5348762
 def _row(item: dict) -> dict:  # of `evaluate_claims`
     "One claim as texts."
     return {"paper": PAPERS.get(item["paper"], item["paper"]), "claim": item["claim_id"],
@@ -54,26 +52,22 @@ def _row(item: dict) -> dict:  # of `evaluate_claims`
 
 
 def ledger_table(records: list[dict] | None = None,  # None: all in the records folder
-                 ) -> "pd.DataFrame":  # one row a claim, its number "ours" with interval and n; all texts
+                 ) -> pd.DataFrame:  # one row a claim, its number "ours" with interval and n; all texts
     "The claims and their verdicts, by paper."
-    import pandas as pd
-
     table, order = pd.DataFrame([_row(item) for item in evaluate_claims(records)]), list(dict.fromkeys(PAPERS.values()))
     return table.iloc[sorted(range(len(table)), key=lambda i: order.index(table["paper"][i]))].reset_index(drop=True)
 
 
-def verdict_counts(table: "pd.DataFrame",  # of `ledger_table`
-                   ) -> "pd.DataFrame":  # rows: papers and "all"; columns: verdicts
+def verdict_counts(table: pd.DataFrame,  # of `ledger_table`
+                   ) -> pd.DataFrame:  # rows: papers and "all"; columns: verdicts
     "How many claims of each paper hold."
-    import pandas as pd
-
     words = [*VERDICTS, *([UNMEASURED] if (table["verdict"] == UNMEASURED).any() else [])]
     papers = list(dict.fromkeys(table["paper"]))
     counts = pd.crosstab(table["paper"], table["verdict"]).reindex(index=papers, columns=words, fill_value=0)
     return pd.concat([counts, counts.sum().to_frame("all").T]).rename_axis(index="paper", columns=None)
 
-# %% ../../nbs/core/67_ledger.ipynb #501e0385
-def counted_words(counts: "pd.Series",  # verdict -> number of claims
+# %% ../../nbs/core/67_ledger.ipynb #4d0374cc
+def counted_words(counts: pd.Series,  # verdict -> number of claims
                   ) -> str:  # such as "2 hold, 1 does not hold"
     "Counts of verdicts in words; what is 0 is left out."
     plural = {HOLDS: "hold", IN_PART: "hold in part", FAILS: "do not hold"}
@@ -81,7 +75,7 @@ def counted_words(counts: "pd.Series",  # verdict -> number of claims
                      for word, n in counts.items() if n)
 
 
-def ledger_text(table: "pd.DataFrame",  # of `ledger_table`
+def ledger_text(table: pd.DataFrame,  # of `ledger_table`
                 width: int = 100,  # of a line, characters
                 ) -> str:  # lines
     "The ledger by paper, for reading in a terminal."
@@ -108,7 +102,7 @@ def ledger_text(table: "pd.DataFrame",  # of `ledger_table`
 
 
 def write_ledger(path: Path,  # CSV file
-                 table: "pd.DataFrame",  # of `ledger_table`
+                 table: pd.DataFrame,  # of `ledger_table`
                  ) -> Path:  # the same path
     "Write the ledger as CSV, whole or not at all. Raises `MatattnError` when it cannot be written."
     try:

@@ -55,7 +55,7 @@ def effect(item: dict,  # of `evaluate_claims`
     mean, *ends = (value/scale for value in off[way])
     return (mean, *sorted(ends)) if len(ends) == 2 else (mean, None, None)
 
-# %% ../../nbs/core/72_verdicts.ipynb #7e7caa43
+# %% ../../nbs/core/72_verdicts.ipynb #c267cef1
 def claim_label(item: dict) -> str:  # of `evaluate_claims`
     "A claim as the label of a row."
     early = ", early" if item["paper"].endswith("(early)") else ""
@@ -92,7 +92,7 @@ def draw_claims(ax: Axes,  # where to draw
     ax.grid(axis="x", linewidth=.4, alpha=.5)
     return drawn
 
-
+# %% ../../nbs/core/72_verdicts.ipynb #e40c65ca
 def verdict_marks(labels: dict[str, str],  # verdict -> its text in the legend
                   ) -> list[Line2D]:  # and what a hollow mark means
     "The marks of verdicts, for a legend."
