@@ -159,12 +159,12 @@ def record_figure(record: dict,  # of a run
             ax.set_title(value, loc="left")
     return fig
 
-# %% ../../nbs/core/72_verdicts.ipynb #10e7b5c0
+# %% ../../nbs/core/72_verdicts.ipynb #1276d495
 def verdict_lines(record: dict,  # of a run
                   ) -> tuple[list[str], list[dict]]:  # Markdown lines, and the claims that may be drawn
     "What a record says of the claims of its experiment."
     if record["profile"] == "smoke" or is_embedded(record):
-        made = ", ".join(item["name"] for item in record["data"] if item["embedded"])
+        made = ", ".join(dict.fromkeys(item["name"] for item in record["data"] if item["embedded"]))
         why = f"data that the project made itself ({made})" if made else "a trial of a few steps"
         return [f"This record comes from {why}: it shows that the notebook runs, and is **not compared with any published number**."], []
     items = [item for item in evaluate_claims([record]) if item["experiment"] == record["experiment"]]
