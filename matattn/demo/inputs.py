@@ -68,7 +68,7 @@ def _parsed(text: str):  # RDKit molecule with its hydrogens
         raise MatattnError(f"'{text[:60]}' has {whole.GetNumAtoms()} atoms with its hydrogens; the demo takes up to {_LARGEST}.")
     return whole
 
-# %% ../../nbs/demo/10_inputs.ipynb #f1294f4e
+# %% ../../nbs/demo/10_inputs.ipynb #e0135004
 def read_smiles(text: str,  # one SMILES; a name may follow after a blank
                 ) -> StructureSet:  # one molecule, hydrogens included; its id is the name, or the SMILES
     "Place the atoms of a SMILES in space. Raises `MatattnError` for what is no neutral molecule, or cannot be placed."
@@ -87,7 +87,8 @@ def read_smiles(text: str,  # one SMILES; a name may follow after a blank
         elif AllChem.UFFHasAllMoleculeParams(molecule):
             AllChem.UFFOptimizeMolecule(molecule, maxIters=1000)
     numbers = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()], dtype=np.uint8)
-    return StructureSet(numbers, molecule.GetConformer().GetPositions(), np.array([len(numbers)]), None, np.array([name.strip() or smiles]))
+    return StructureSet(numbers, molecule.GetConformer().GetPositions(), np.array([len(numbers)]), None, np.array([name.strip() or smiles]),
+                        extras={"placed": np.array(["by a force field"])})
 
 # %% ../../nbs/demo/10_inputs.ipynb #cf18be06
 _ATOM = re.compile(r"\s*[A-Z][a-z]?(\s+[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?){3}\s*")

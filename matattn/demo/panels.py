@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['Panel', 'StructurePanel', 'ElementPanel', 'ConditionsPanel']
 
-# %% ../../nbs/demo/30_panels.ipynb #1403420c
+# %% ../../nbs/demo/30_panels.ipynb #3a8578b3
 import html
 import json
+import re
 import sys
 from collections.abc import Callable
 
 import ipywidgets as widgets
+import pandas as pd
 
 from ..core.runtime import MatattnError
 from .answers import Answer, StructureAnswer, alike, answer, recommend
@@ -21,10 +23,20 @@ from ..hatnet.tables import SPECS, grid_levels
 from ..scann.views import view
 from ..uae.embeddings import uae_names
 
-# %% ../../nbs/demo/30_panels.ipynb #4c773b2b
+# %% ../../nbs/demo/30_panels.ipynb #564e334c
+def _table(frame: pd.DataFrame) -> str:  # HTML
+    "A table with room between its columns."
+    return re.sub(r"<(th|td)>", r"<\1 style='padding: 1px 14px 1px 0; text-align: left'>", frame.to_html(index=False, border=0))
+
+
 def _listed(notes: tuple[str, ...]) -> str:  # HTML
     "Sentences as a list."
     return "<ul style='line-height: 1.4'>" + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>"
+
+
+def _told(sentence: str) -> str:  # HTML
+    "What is wrong."
+    return f"<b style='color: #B03A00'>{html.escape(sentence)}</b>"
 
 
 class Panel(widgets.VBox):
@@ -49,14 +61,14 @@ class Panel(widgets.VBox):
         self.found, self.table.value, self.notes.value, words = None, "", "", ""
         try:
             self.found = self._ask()
-            self.table.value = self.found.table.to_html(index=False, border=0, justify="left")
+            self.table.value = _table(self.found.table)
             self.notes.value = _listed(self.found.notes)
         except MatattnError as error:
-            words = f"<b style='color: #B03A00'>{html.escape(str(error))}</b>"
+            words = _told(str(error))
         finally:
             self.message.value, self.button.disabled = words, False
 
-# %% ../../nbs/demo/30_panels.ipynb #cdde0501
+# %% ../../nbs/demo/30_panels.ipynb #e42a8a75
 def _drawn(found: StructureAnswer,
            target: str,  # whose scores
            ) -> tuple[dict, ...]:  # outputs of a cell
@@ -74,24 +86,41 @@ class StructurePanel(Panel):
     def __init__(self,
                  example: str = "caffeine",  # one of `EXAMPLES`, to begin with
                  ):
-        wide, words = widgets.Layout(width="98%"), {"description_width": "7em"}
-        self.example = widgets.Dropdown(options=list(EXAMPLES), value=example, description="example", style=words)
-        self.text = widgets.Textarea(EXAMPLES[example], rows=6, description="SMILES, XYZ or CIF", layout=wide, style=words)
+        wide = widgets.Layout(width="98%")
+        self.example = widgets.Dropdown(options=list(EXAMPLES), value=example, description="example")
+        self.text = widgets.Textarea(EXAMPLES[example], rows=6, placeholder="a SMILES, an XYZ or a CIF", layout=wide)
         self.file = widgets.FileUpload(accept=".cif,.xyz,.extxyz,.smi,.txt", description="or a file")
         self.color = widgets.Dropdown(options=[], description="colour: atoms that count for", style={"description_width": "initial"})
-        self.picture = widgets.Output()
+        self.picture, self.drawing = widgets.Output(), widgets.VBox()
+        self.draw = widgets.ToggleButton(description="draw", icon="pencil", tooltip="Ketcher, an editor for molecules")
         self.example.observe(lambda change: setattr(self.text, "value", EXAMPLES[change["new"]]), "value")
         self.file.observe(self._take, "value")
-        self.color.observe(lambda _: self._draw(), "value")
-        super().__init__([widgets.HBox([self.example, self.file]), self.text], "Predict", lambda: answer(read_pasted(self.text.value)),
-                         (self.color, self.picture))
+        self.draw.observe(lambda change: self._edit(change["new"]), "value")
+        self.color.observe(lambda _: self._show(), "value")
+        super().__init__([widgets.HBox([self.example, self.file, self.draw]), self.drawing, self.text], "Predict",
+                         lambda: answer(read_pasted(self.text.value)), (self.color, self.picture))
 
     def _take(self, change):
         "An uploaded file goes into the box."
         if change["new"]:
             self.text.value = bytes(change["new"][-1]["content"]).decode("utf8", "replace")
 
-    def _draw(self):
+    def _edit(self,
+              wanted: bool,  # or closed
+              ):
+        "The editor; what is drawn goes into the box."
+        self.drawing.children = ()
+        if wanted:
+            try:
+                from ipyketcher import KetcherEditor
+            except ModuleNotFoundError:
+                self.message.value = _told("Drawing needs the package ipyketcher; `pip install ipyketcher`, restart, or paste a SMILES.")
+                return
+            editor = KetcherEditor(return_formats=["smiles"], height="420px")
+            editor.observe(lambda change: setattr(self.text, "value", change["new"] or self.text.value), "smiles")
+            self.drawing.children = (editor,)
+
+    def _show(self):
         "The picture of the chosen property."
         shown = self.found is not None and self.color.value is not None
         self.picture.outputs = _drawn(self.found, self.color.value) if shown else ()
@@ -103,7 +132,7 @@ class StructurePanel(Panel):
         names = list(self.found.targets) if self.found else []
         self.color.options = [(name.replace("_", " "), name) for name in names]
         self.color.value = chosen if chosen in names else next(iter(names), None)
-        self._draw()
+        self._show()
 
 # %% ../../nbs/demo/30_panels.ipynb #01923138
 class ElementPanel(Panel):
@@ -118,7 +147,7 @@ class ElementPanel(Panel):
         super().__init__([widgets.HBox([self.embedding, self.element, self.count])], "Find",
                          lambda: alike(self.embedding.value, self.element.value, self.count.value))
 
-# %% ../../nbs/demo/30_panels.ipynb #b97a8979
+# %% ../../nbs/demo/30_panels.ipynb #a1af0e14
 _TITLES = {"mos2": "MoS2 by vapour deposition: will it grow?", "cqd": "carbon quantum dots: how much light?"}
 
 
@@ -143,7 +172,8 @@ class ConditionsPanel(Panel):
             known = list(column.levels) or [round(float(level), 4) for level in levels[column.name]]
             options = [("any", None), *((f"{value:g}" if isinstance(value, float) else value, value) for value in known)]
             label = f"{column.label} ({column.unit})" if column.unit else column.label
-            self.conditions[column.name] = widgets.Dropdown(options=options, description=label, style={"description_width": "9em"})
+            self.conditions[column.name] = widgets.Dropdown(options=options, description=label, style={"description_width": "9em"},
+                                                            layout=widgets.Layout(width="98%"))
         self.conditions = {column.name: self.conditions[column.name] for column in SPECS[self.name.value].features}
         self._box.children = tuple(self.conditions.values())
 
