@@ -71,7 +71,7 @@ def _about(models: tuple[Pretrained, ...]) -> list[str]:
              f"training; record {card['record']}; {card['licence']}." for card in cards]
     return list(dict.fromkeys(words))
 
-# %% ../../nbs/demo/20_answers.ipynb #f5651cdf
+# %% ../../nbs/demo/20_answers.ipynb #a67182d9
 def _gap_note(values: dict[str, float],  # eV
               ) -> list[str]:
     "How far the three models of the orbitals are from agreeing."
@@ -102,8 +102,8 @@ def answer(structures: StructureSet,  # one molecule or crystal, from `read_past
     found = predict_all(models, structures, progress=False)
     warnings = [_of_all(sentence, model.name) for model in models for sentence in model.unseen(structures)]
     values = {name: value for one in found for name, value in zip(one.targets, one.values[0].tolist(), strict=True)}
-    placed = ["The atoms of a SMILES are placed by a force field; the models learned from geometries of B3LYP, so for the last digits paste "
-              "such a geometry as XYZ."]*("placed" in structures.extras)
+    placed = ["The atoms of a SMILES are placed by a force field; the models learned from geometries of B3LYP, so for the last digits "
+              "paste such a geometry as XYZ."]*("placed" in structures.extras)
     notes = [*dict.fromkeys(warnings), *placed, *_gap_note(values), *_about(models)]
     return StructureAnswer(pd.DataFrame([row for model, one in zip(models, found, strict=True) for row in _rows(model, one)]), tuple(notes),
                            tuple(found))

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from ..core.profiles import find_experiment, run_parameters
 from ..core.runtime import MatattnError, atomic_write, project_path
 
-# %% ../../nbs/demo/40_online.ipynb #56615cd6
+# %% ../../nbs/demo/40_online.ipynb #c0602cc0
 FOLDERS = ("nbs/experiments", "nbs/reports", "nbs/demo")  # of notebooks for readers; a numbered one in nbs/demo is a module
 
 
@@ -34,8 +34,9 @@ def badges(name: str,  # notebook below the project root, such as "nbs/index.ipy
            ) -> str:  # Markdown, one line
     "The badges of a notebook. Raises `MatattnError` when settings.ini names no place."
     place, branch = _address()
-    return (f"[![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{place}/{branch}?urlpath=lab/tree/{quote(name)}) "
-            f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    return ("[![Open in Binder](https://mybinder.org/badge_logo.svg)]"
+            f"(https://mybinder.org/v2/gh/{place}/{branch}?urlpath=lab/tree/{quote(name)}) "
+            "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
             f"(https://colab.research.google.com/github/{place}/blob/{branch}/{quote(name)})")
 
 
@@ -47,8 +48,9 @@ def without_pictures(text: str,  # Markdown
     "Badges as plain links, for pages that fetch nothing."
     return _BADGE.sub(r"[\1](\2)", text)
 
-# %% ../../nbs/demo/40_online.ipynb #99eb392b
-_SETUP = """import sys
+# %% ../../nbs/demo/40_online.ipynb #c58bea90
+_SETUP = """#| hide
+import sys
 
 if "google.colab" in sys.modules:  # everywhere else this does nothing
     import os
@@ -60,7 +62,8 @@ if "google.colab" in sys.modules:  # everywhere else this does nothing
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "./matattn-checkout[run]"], check=True)
     os.environ["MATATTN_ROOT"] = os.path.abspath("matattn-checkout")"""
 
-_QUICK = """if "google.colab" in sys.modules:  # there with the sizes of the quick profile
+_QUICK = """#| hide
+if "google.colab" in sys.modules:  # there with the sizes of the quick profile
     from matattn.demo.online import quick_parameters
 
     globals().update(quick_parameters("{experiment}"))"""
@@ -99,20 +102,19 @@ def _cell(id: str, source: str) -> dict:
 def _tags(cell: dict) -> list[str]:
     return cell["metadata"].get("tags", [])
 
-# %% ../../nbs/demo/40_online.ipynb #d4b23c17
+# %% ../../nbs/demo/40_online.ipynb #5fafed4a
 def opened(path: Path,  # one of `reader_notebooks()`
            ) -> str:  # text of the notebook's file
     "A notebook with its badges and setup cells as they should be. Raises `MatattnError` when settings.ini names no place."
-    book, folder = json.loads(path.read_text(encoding="utf8")), path.parent.name
+    book = json.loads(path.read_text(encoding="utf8"))
     cells = [cell for cell in book["cells"] if "setup" not in _tags(cell)]
     name = path.resolve().relative_to(project_path().resolve()).as_posix()
     cells[0]["source"] = _titled("".join(cells[0]["source"]), badges(name)).splitlines(keepends=True)
-    if folder == "experiments":
+    if path.parent.name == "experiments":
         after = next(k for k, cell in enumerate(cells) if "parameters" in _tags(cell)) + 1
         cells.insert(after, _cell("quick", _QUICK.format(experiment=path.stem)))
-    if folder != "nbs":  # the front page is read, not run
-        first = next(k for k, cell in enumerate(cells) if cell["cell_type"] == "code")
-        cells.insert(first, _cell("setup", _SETUP.format(url=f"https://github.com/{_address()[0]}")))
+    first = next(k for k, cell in enumerate(cells) if cell["cell_type"] == "code")
+    cells.insert(first, _cell("setup", _SETUP.format(url=f"https://github.com/{_address()[0]}")))
     return json.dumps(book | {"cells": cells}, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
