@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_WAIT_POLICY ?= passive
 unexport PYTHONPATH PYTHONHOME JUPYTER_PATH
 .DEFAULT_GOAL := help
-.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest lint export \
+.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest check-wheel badges lint export \
         clean-notebooks readme hooks clean
 
 help: ## this list
@@ -80,6 +80,9 @@ test: venv ## everything that continuous integration runs
 	cat $(CHECKS)/pytest.log; \
 	test $$status = 0 || { echo "FAILED: $$(cd $(CHECKS) && echo *.failed | sed 's/\.failed//g')"; exit 1; }
 
+badges: venv ## badges, and the cells for Colab, on the notebooks for readers
+	python -c 'from matattn.demo.online import write_openings; print(*write_openings(), sep="\n")'
+
 # $(call check,name,command): silent when all is well, the whole log when not.
 define check
 	@start=$$(date +%s); mkdir -p $(CHECKS); \
@@ -107,6 +110,9 @@ check-smoke: venv
 check-pytest: export OMP_NUM_THREADS := 1
 check-pytest: venv
 	$(call check,pytest,python -m pytest -p no:cacheprovider --durations 5 tests)
+
+check-wheel: venv ## a wheel alone, in an environment of its own outside the checkout, runs the demo and three experiments
+	$(call check,wheel,python tests/wheel.py)
 
 clean: ## remove what runs and builds leave (not .venv)
 	rm -rf runs build dist *.egg-info .pytest_cache .ruff_cache

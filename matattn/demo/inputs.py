@@ -19,7 +19,7 @@ from ..structures.cif import read_cif
 from ..structures.sets import StructureSet
 from ..structures.xyz import read_xyz
 
-# %% ../../nbs/demo/10_inputs.ipynb #653b8f0a
+# %% ../../nbs/demo/10_inputs.ipynb #59441561
 _LARGEST = 150  # atoms: what the slowest answer, with its picture, gives in seconds
 
 
@@ -49,11 +49,13 @@ def _parsed(text: str):  # RDKit molecule with its hydrogens
     "The molecule of a SMILES. Raises `MatattnError` for what is none, and for ions, radicals, mixtures and giants."
     from rdkit import Chem
 
+    if not re.fullmatch("[!-~]{1,1000}", text):
+        raise MatattnError(f"'{text[:60]}' has letters or a length that no SMILES here has; correct it, or paste an XYZ or a CIF.")
     with _complaints() as heard:
         found = Chem.MolFromSmiles(text)
     if found is None or not found.GetNumAtoms():
-        told = [re.sub(r"^\[.*?\]\s*|SMILES Parse Error: ", "", line).splitlines()[0].strip() for line in heard if line.strip()]
-        why = f" ({told[0].rstrip(':')})" if told else ""
+        told = [words for line in heard if (words := " ".join(re.sub(r"^\[.*?\]\s*|SMILES Parse Error: ", "", line).split()))]
+        why = f" ({told[0].partition(' for input')[0][:100].rstrip(':')})" if told else ""
         raise MatattnError(f"'{text[:60]}' is no SMILES{why}; correct it, or paste an XYZ or a CIF.")
     if "." in text and len(Chem.GetMolFrags(found)) > 1:
         raise MatattnError(f"'{text[:60]}' is a mixture of {len(Chem.GetMolFrags(found))} molecules; give one at a time, without the dot.")
