@@ -60,6 +60,9 @@ report figures: venv ## rerun the reports on the records that are there; writes 
 readme: venv ## README.md from nbs/index.ipynb
 	matattn readme
 
+badges: venv ## badges, and the cells for Colab, on the notebooks for readers
+	python -c 'from matattn.demo.online import write_openings; print(*write_openings(), sep="\n")'
+
 # ---- changing the library
 
 export: venv ## nbs/ -> matattn/
@@ -79,9 +82,6 @@ test: venv ## everything that continuous integration runs
 	$(MAKE) --no-print-directory -k -j2 check-pytest check-notebooks check-smoke check-lint 2>$(CHECKS)/make.log || status=1; \
 	cat $(CHECKS)/pytest.log; \
 	test $$status = 0 || { echo "FAILED: $$(cd $(CHECKS) && echo *.failed | sed 's/\.failed//g')"; exit 1; }
-
-badges: venv ## badges, and the cells for Colab, on the notebooks for readers
-	python -c 'from matattn.demo.online import write_openings; print(*write_openings(), sep="\n")'
 
 # $(call check,name,command): silent when all is well, the whole log when not.
 define check

@@ -16,8 +16,8 @@ def run(title: str, *command, folder: Path):
     "One step, with how long it took; what it has to say is shown when it fails."
     hidden = ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH")
     env = {key: value for key, value in os.environ.items() if key not in hidden and key[:8] != "MATATTN_"}
-    start = time.monotonic()
-    done = subprocess.run([str(part) for part in command], cwd=folder, env=env | {"MATATTN_ROOT": str(folder)}, capture_output=True, text=True)
+    env["MATATTN_ROOT"], start = str(folder), time.monotonic()
+    done = subprocess.run([str(part) for part in command], cwd=folder, env=env, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{title} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
     print(f"{title}: {time.monotonic() - start:.0f} s", flush=True)
