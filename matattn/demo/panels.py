@@ -68,7 +68,7 @@ class Panel(widgets.VBox):
         finally:
             self.message.value, self.button.disabled = words, False
 
-# %% ../../nbs/demo/30_panels.ipynb #e42a8a75
+# %% ../../nbs/demo/30_panels.ipynb #4e7d9acd
 def _drawn(found: StructureAnswer,
            target: str,  # whose scores
            ) -> tuple[dict, ...]:  # outputs of a cell
@@ -79,7 +79,7 @@ def _drawn(found: StructureAnswer,
         data = {"text/html": figure.to_html(include_plotlyjs="cdn", full_html=False)}
     return ({"output_type": "display_data", "data": data, "metadata": {}},)
 
-
+# %% ../../nbs/demo/30_panels.ipynb #152c1999
 class StructurePanel(Panel):
     "Paste a molecule or a crystal; properties, caveats, and the atoms that count."
 
