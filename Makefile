@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_WAIT_POLICY ?= passive
 unexport PYTHONPATH PYTHONHOME JUPYTER_PATH
 .DEFAULT_GOAL := help
-.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest lint export \
+.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest check-wheel badges lint export \
         clean-notebooks readme hooks clean
 
 help: ## this list
@@ -59,6 +59,9 @@ report figures: venv ## rerun the reports on the records that are there; writes 
 
 readme: venv ## README.md from nbs/index.ipynb
 	matattn readme
+
+badges: venv ## badges, and the cells for Colab, on the notebooks for readers
+	python -c 'from matattn.demo.online import write_openings; print(*write_openings(), sep="\n")'
 
 # ---- changing the library
 
@@ -107,6 +110,9 @@ check-smoke: venv
 check-pytest: export OMP_NUM_THREADS := 1
 check-pytest: venv
 	$(call check,pytest,python -m pytest -p no:cacheprovider --durations 5 tests)
+
+check-wheel: venv ## a wheel alone, in an environment of its own outside the checkout, runs the demo and three experiments
+	$(call check,wheel,python tests/wheel.py)
 
 clean: ## remove what runs and builds leave (not .venv)
 	rm -rf runs build dist *.egg-info .pytest_cache .ruff_cache
