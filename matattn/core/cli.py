@@ -40,8 +40,8 @@ examples:
         add_group(add)
     return top
 
-# %% ../../nbs/core/70_cli.ipynb #701b9ef2
-_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # full or read-only
+# %% ../../nbs/core/70_cli.ipynb #e843fc6e
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # full or read-only
 
 
 def main(arguments: list[str] | None = None,  # None: those of the process

@@ -24,7 +24,7 @@ def text_table(header: Iterable[str],  # column names
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join([lines[0], "  ".join("-"*width for width in widths), *lines[1:]])
 
-# %% ../../nbs/core/68_commands.ipynb #fe625f28
+# %% ../../nbs/core/68_commands.ipynb #14398968
 def exit_code(outcomes: list,  # of jobs
                resume: str,  # command that goes on after an interruption
                ) -> int:  # 0, 1 (a notebook failed) or 130 (interrupted)
@@ -41,10 +41,23 @@ def exit_code(outcomes: list,  # of jobs
     return int(any(outcome.state in ("failed", "not started") for outcome in outcomes))
 
 
+def _place(options: argparse.Namespace,  # of `matattn run`
+           count: int,  # of jobs
+           ):  # where they run
+    "This machine, or the workers of a scheduler."
+    from matattn.core.runner import ThisMachine
+
+    if options.scheduler is None:
+        return ThisMachine(min(options.jobs, count), options.gpu_jobs)
+    from matattn.core.cluster import Cluster
+
+    return Cluster(options.scheduler, options.gpu_jobs)
+
+
 def run(options: argparse.Namespace) -> int:  # exit code
     "Make the records of experiments, then the reports."
     from matattn.core.places import check_folders
-    from matattn.core.runner import ThisMachine, run_experiments
+    from matattn.core.runner import run_experiments
     from matattn.core.runs import plan
 
     began, everything = time.monotonic(), not options.experiment or "all" in options.experiment
@@ -52,7 +65,7 @@ def run(options: argparse.Namespace) -> int:  # exit code
     jobs = plan(options.experiment, options.profile, options.seed, options.set, options.max_minutes)
     if with_reports:
         check_folders(["MATATTN_RUNS", "MATATTN_RECORDS", "MATATTN_FIGURES"])
-    place = ThisMachine(min(options.jobs, len(jobs)), options.gpu_jobs)
+    place = _place(options, len(jobs))
     outcomes = run_experiments(jobs, place, options.force, options.regenerate)
     rows = [(outcome.job.name, f"{outcome.state}{f': {outcome.message}' * (outcome.state == 'skipped')}", f"{outcome.minutes:.1f}",
              os.path.relpath(outcome.job.record) if outcome.job.record.is_file() else None) for outcome in outcomes]
@@ -134,13 +147,15 @@ def at_least(low: float,  # smallest value
     convert.__name__ = "whole number" if kind is int else "number"
     return convert
 
-# %% ../../nbs/core/68_commands.ipynb #84d71ea5
+# %% ../../nbs/core/68_commands.ipynb #217713b4
 def _add_run(add: Callable):
     "`matattn run`."
     command = add("run", run, "make the records of experiments", """
 examples:
   matattn run all --profile quick            every experiment, as a laptop can, then the reports
   matattn run all --profile paper --jobs 2   two notebooks side by side, one of them with the GPU
+  matattn run all --scheduler local:2        two workers of Dask, which may be killed
+  matattn run all --scheduler tcp://host:8786   the workers of a scheduler; slurm:FILE asks Slurm for some
   matattn run hatnet_mos2 --profile paper    one experiment on the full set
   matattn run hatnet_cqd --seed 0 1 2        three records
   matattn run hatnet_mos2 --set data=real    another value for one parameter
@@ -152,6 +167,7 @@ a finished record is skipped; after an interruption the same command goes on. Ex
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter's value; repeatable")
     command.add_argument("--max-minutes", type=at_least(0, float), metavar="M", help="time limit of each notebook; 0: none")
     command.add_argument("--jobs", "-j", type=at_least(1, int), default=1, metavar="N", help="notebooks side by side (default: 1)")
+    command.add_argument("--scheduler", metavar="WHERE", help="local:N, tcp://HOST:PORT or slurm:FILE: run on workers of Dask, not --jobs")
     command.add_argument("--gpu-jobs", type=at_least(1, int), default=1, metavar="N",
                          help="of them with a GPU, if there is one (default: 1)")
     command.add_argument("--reports", action=argparse.BooleanOptionalAction, help="reports too (default: with 'all', except in smoke)")

@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['Outcome', 'Running', 'Estimate', 'Progress', 'LiveProgress']
 
-# %% ../../nbs/core/63_progress.ipynb #dbfb8ecc
+# %% ../../nbs/core/63_progress.ipynb #c45bc9f9
 import re
 import shutil
-import subprocess
 import time
 from dataclasses import dataclass, field
 
@@ -16,7 +15,7 @@ import filelock
 
 from .runs import Job
 
-# %% ../../nbs/core/63_progress.ipynb #12ee432d
+# %% ../../nbs/core/63_progress.ipynb #598be04a
 @dataclass
 class Outcome:
     "How a job ended."
@@ -30,7 +29,7 @@ class Outcome:
 class Running:
     "A notebook at work."
     job: Job  # which
-    process: subprocess.Popen  # that executes it
+    process: object  # that executes it: a process of this machine, or what a scheduler promises
     locks: list[filelock.BaseFileLock]  # held while it runs
     scratch: str  # folder of its kernel's connection
     started: float = field(default_factory=time.monotonic)  # seconds of the monotonic clock
@@ -54,6 +53,7 @@ class Running:
         "Read what was added to the log."
         try:
             with open(self.job.log, "rb") as file:
+                self.offset *= file.seek(0, 2) >= self.offset  # a shorter log is a new one
                 file.seek(self.offset)
                 new = file.read()
         except FileNotFoundError:  # on another machine it may be some seconds until the log is seen

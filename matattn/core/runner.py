@@ -22,7 +22,7 @@ from .records import runs_dir
 from .runs import Job, State, expected_minutes, state
 from .runtime import MatattnError, atomic_write, project_path
 
-# %% ../../nbs/core/64_runner.ipynb #9611a5fb
+# %% ../../nbs/core/64_runner.ipynb #91446c15
 class ThisMachine:
     "Notebooks as processes that share the cores, and GPUs if there are any."
 
@@ -30,7 +30,7 @@ class ThisMachine:
                  at_once: int = 1,  # notebooks side by side
                  gpu_jobs: int = 1,  # of them with a GPU
                  ):
-        self.at_once, self.gpu_jobs = at_once, gpu_jobs
+        self.at_once, self.gpu_jobs, self.here = at_once, gpu_jobs, True
 
     def __enter__(self):
         self.gpus = gpu_count()
@@ -171,7 +171,7 @@ def run_jobs(jobs: Iterable[Job],  # each behind those that it waits for
                 batch.interrupt()
     return batch.ended
 
-# %% ../../nbs/core/64_runner.ipynb #1051de2d
+# %% ../../nbs/core/64_runner.ipynb #39578eb2
 def run_experiments(jobs: Iterable[Job],  # from `plan`
                     place: ThisMachine | None = None,  # None: this machine, one notebook at a time
                     force: bool = False,  # True: finished ones too
@@ -186,7 +186,7 @@ def run_experiments(jobs: Iterable[Job],  # from `plan`
     todo = [job for job in jobs if force or judge(job).word != "finished"]
     if todo:
         check_folders(["MATATTN_RUNS", "MATATTN_RECORDS"])
-    if isinstance(place, ThisMachine) and any("device" in job.parameters for job in todo):
+    if place.here and any("device" in job.parameters for job in todo):
         count = gpu_count()
         for job in todo:
             check_device(job.parameters.get("device", "auto"), job.name, count)
