@@ -59,7 +59,7 @@ def test_interruption_ends_the_workers_notebooks(project):
     project.notebook("slow").notebook("good").profile("{slow: {steps: 600}, good: }")
     batch = project.start("run", "slow", "good", "--profile", "smoke", "--scheduler", "local:1")
     project.wait_for("slow", "waiting")
-    batch.send_signal(signal.SIGINT)
+    os.killpg(batch.pid, signal.SIGINT)  # as a terminal does: the workers get it too
     out, err = batch.communicate(timeout=30)
     assert batch.returncode == 130 and "--scheduler local:1` goes on from there" in err and "Traceback" not in err
     assert "stopped" in out and "not started" in out and project.record("slow") is None

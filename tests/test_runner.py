@@ -58,12 +58,16 @@ class Project:
     def start(self, *arguments, **environment):
         return subprocess.Popen([sys.executable, "-c", "import sys; from matattn.core.cli import main; sys.exit(main())", *arguments],
                                 cwd=self.root, env={**self.environment, **environment}, text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE)
+                                stderr=subprocess.PIPE, process_group=0)
 
     def __call__(self, *arguments, **environment):
         "(exit code, stdout, stderr) of a call."
         process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            raise
         return process.returncode, out, err
 
     def record(self, name, run="smoke-seed0"):

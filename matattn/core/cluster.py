@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['Task', 'work', 'stop_batch', 'slurm_cluster', 'Cluster']
 
-# %% ../../nbs/core/66_cluster.ipynb #6133bec9
+# %% ../../nbs/core/66_cluster.ipynb #d38d3045
 import contextlib
 import dataclasses
 import os
+import signal
 import socket
 import time
 import uuid
@@ -81,7 +82,7 @@ def stop_batch(batch: str,  # that was interrupted
     _STOPPED.add(batch)
     stop([running for key, running in _AT_WORK.items() if key.startswith(batch)])
 
-# %% ../../nbs/core/66_cluster.ipynb #e63993f0
+# %% ../../nbs/core/66_cluster.ipynb #ee5ff2cd
 def _dask():
     "Dask's scheduler. Raises `MatattnError` when it is not installed."
     try:
@@ -118,7 +119,18 @@ def _local(workers: int):
     "Workers on this machine, one notebook each."
     return _dask().LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None, silence_logs=50)
 
-# %% ../../nbs/core/66_cluster.ipynb #ee1ea934
+
+def _leave_ctrl_c_to_the_runner(client):
+    "A terminal sends Ctrl-C to the workers that were started here as well; they, and those that replace them, shall not hear it."
+    class Deaf(_dask().WorkerPlugin):
+        name = "matattn-ctrl-c"
+
+        def setup(self, worker):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    client.register_plugin(Deaf())
+
+# %% ../../nbs/core/66_cluster.ipynb #910837c4
 class Cluster(ThisMachine):
     "Workers of Dask as the place where notebooks run."
 
@@ -142,6 +154,8 @@ class Cluster(ThisMachine):
                 self.closing.enter_context(cluster).scale(jobs=self.workers)
             client = distributed.Client(cluster if self.workers else self.address, timeout=20, set_as_default=False)
             self.client = self.closing.enter_context(client)
+            if self.here:
+                _leave_ctrl_c_to_the_runner(client)
             if not self.workers:
                 self.client.wait_for_workers(1, timeout=20)
         except (OSError, TimeoutError) as error:
