@@ -65,7 +65,7 @@ class Running:
             elif text := re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip():
                 self.line = text
 
-# %% ../../nbs/core/63_progress.ipynb #509d36ec
+# %% ../../nbs/core/63_progress.ipynb #4b1cd2e7
 class Estimate:
     "How long it still takes."
 
@@ -73,14 +73,16 @@ class Estimate:
                  expected: dict[str, float | None],  # name of a job -> minutes; None: not known
                  at_once: int = 1,  # notebooks side by side
                  ):
-        self.expected, self.at_once, self.past = expected, at_once, []
+        self.expected, self.at_once, self.past, self.lengths = expected, at_once, [], []
 
     def end(self,
             outcome: Outcome,  # of a job
             ):
         "Learn from a job that has ended."
-        if outcome.state == "finished" and self.expected.get(outcome.job.name):
-            self.past.append((outcome.minutes, self.expected[outcome.job.name]))
+        if outcome.state == "finished":
+            self.lengths.append(outcome.minutes)
+            if self.expected.get(outcome.job.name):
+                self.past.append((outcome.minutes, self.expected[outcome.job.name]))
 
     def left(self,
              name: str,  # of a job
@@ -98,12 +100,16 @@ class Estimate:
               waiting: list[Job],  # not started
               ) -> str:  # such as "about 12 min left"
         "What is left of the batch."
-        left = [self.left(item.job.name, item.minutes) for item in running] + [self.left(job.name) for job in waiting]
+        spent = [(item.job.name, item.minutes) for item in running] + [(job.name, 0.) for job in waiting]
+        left = [self.left(name, minutes) for name, minutes in spent]
         known = [minutes for minutes in left if minutes is not None]
+        if unknown := [minutes for (_, minutes), guess in zip(spent, left, strict=True) if guess is None]:
+            mean = sum(self.lengths)/len(self.lengths) if self.lengths else 0.
+            known += [max(0., mean - minutes) for minutes in unknown]*bool(self.lengths)
         if not known:
             return "minutes left not known"
-        total = max(sum(known)/self.at_once, *known)
-        return f"about {total:.0f} min left" if len(known) == len(left) else f"more than {total:.0f} min left"
+        word = "about" if not unknown else "perhaps" if self.lengths else "more than"
+        return f"{word} {max(sum(known)/self.at_once, *known):.0f} min left"
 
 # %% ../../nbs/core/63_progress.ipynb #5cd14cc1
 class Progress:
