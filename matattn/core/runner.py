@@ -78,9 +78,9 @@ def _interruptible() -> Iterator[None]:
         for name, handler in before.items():
             signal.signal(name, handler)
 
-# %% ../../nbs/core/64_runner.ipynb #6b41b1b8
+# %% ../../nbs/core/64_runner.ipynb #b321bb94
 class Queue:
-    "Jobs that wait and jobs that run, and which may start."
+    "Jobs that wait, that run, that have ended, and which may start."
 
     def __init__(self,
                  jobs: Iterable[Job],  # each behind those that it waits for
@@ -88,6 +88,7 @@ class Queue:
                  ):
         self.waiting, self.place = list(jobs), place
         self.running: list[Running] = []
+        self.ended: list[Outcome] = []
         self.retry: dict[str, float] = {}  # job that another process is at -> when to try again
         self.estimate = Estimate({job.name: expected_minutes(job) for job in self.waiting}, place.at_once)
 
@@ -98,19 +99,6 @@ class Queue:
         found = [job for job in self.waiting if not open_names & set(job.after) and not (crowded and job.gpu)
                  and self.retry.get(job.name, 0) < time.monotonic()]
         return sorted(found, key=lambda job: -(self.estimate.expected[job.name] or 0)) if self.place.at_once > 1 else found
-
-# %% ../../nbs/core/64_runner.ipynb #3ffa8e6b
-class Batch(Queue):
-    "Jobs on their way: waiting, running, ended."
-
-    def __init__(self,
-                 jobs: Iterable[Job],  # each behind those that it waits for
-                 place: ThisMachine,  # where they run
-                 judge: Callable[[Job], State] | None = None,  # whether one has to be run; None: all have
-                 ):
-        super().__init__(jobs, place)
-        self.judge = judge
-        self.ended: list[Outcome] = []
 
     def _end(self, outcome: Outcome, progress: Progress):
         self.ended.append(outcome)
@@ -125,6 +113,18 @@ class Batch(Queue):
         for job in [job for job in self.waiting if lost & set(job.needs)]:
             self.waiting.remove(job)
             self._end(Outcome(job, "not started", message=f"it needs {min(lost & set(job.needs))}"), progress)
+
+# %% ../../nbs/core/64_runner.ipynb #3519acaf
+class Batch(Queue):
+    "Jobs on their way."
+
+    def __init__(self,
+                 jobs: Iterable[Job],  # each behind those that it waits for
+                 place: ThisMachine,  # where they run
+                 judge: Callable[[Job], State] | None = None,  # whether one has to be run; None: all have
+                 ):
+        super().__init__(jobs, place)
+        self.judge = judge
 
     def _try(self, job: Job, progress: Progress):
         "Start a job, or note why not."
