@@ -48,8 +48,7 @@ hooks: venv ## git and Jupyter hooks that clean and merge notebooks
 
 reproduce: venv ## run every experiment (PROFILE=smoke|quick|paper), then the reports
 	@status=0; \
-	matattn run all --profile $(PROFILE) --regenerate || status=1; \
-	matattn report || status=1; \
+	matattn run all --profile $(PROFILE) --regenerate --reports || status=1; \
 	matattn claims || status=1; \
 	echo "reports: runs/reports/   figures: figures/   records: nbs/experiments/records/"; \
 	exit $$status
