@@ -1,6 +1,7 @@
 """`make check-wheel`: a wheel alone, in an environment of its own outside the checkout, runs the demo and three experiments."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,8 @@ def run(title: str, *command, folder: Path):
 
 
 def main(folder: Path):
-    "Build, install, run."
+    "Build, install, run; of the checkout only nbs/ is there, as the setup cell fetches it on Colab."
+    shutil.copytree(ROOT/"nbs", folder/"nbs")  # now: the notebooks of this wheel, even when the checkout changes
     run("build", sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT, folder=folder)
     (wheel,) = folder.glob("matattn-*.whl")
     run("environment", sys.executable, "-m", "venv", folder/"env", folder=folder)
@@ -34,7 +36,7 @@ def main(folder: Path):
     place = run("import", python, "-c", "import matattn; print(matattn.__file__)", folder=folder)
     assert Path(place).is_relative_to(folder/"env"), f"{place} is not what was installed"
     for name in NOTEBOOKS:
-        run(name, python, "-m", "papermill", "--no-progress-bar", "--kernel", "python3", ROOT/name, folder/Path(name).name, folder=folder)
+        run(name, python, "-m", "papermill", "--no-progress-bar", "--kernel", "python3", folder/name, folder/Path(name).name, folder=folder)
 
 
 if __name__ == "__main__":
