@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['NOT_RUN', 'directives', 'is_run', 'outputs_key', 'with_outputs', 'Outputs', 'run_notebooks', 'all_outputs']
 
-# %% ../../nbs/site/20_outputs.ipynb #6bb3b13b
+# %% ../../nbs/site/20_outputs.ipynb #fc49c2d7
 import json
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -211,7 +211,7 @@ def run_notebooks(jobs: Iterable[tuple[Path, Path]],  # (source, where the execu
         failures = pool.map(_run_one, work, chunksize=1)
     return {source: failure for (source, _), failure in zip(jobs, failures, strict=True)}
 
-# %% ../../nbs/site/20_outputs.ipynb #d449cfb2
+# %% ../../nbs/site/20_outputs.ipynb #dfebd843
 def _kept(page: Page) -> Path:
     "Where the executed notebook of a page is kept."
     return runs_dir()/"site"/"executed"/page.folder/f"{page.source.stem}-{outputs_key(page)}.ipynb"
@@ -235,6 +235,7 @@ def _known(page: Page,
 
 def all_outputs(pages: Iterable[Page],  # of the site
                 processes: int,  # at a time
+                say: Callable[[str], None] = lambda text: None,  # is told what is run
                 ) -> dict[str, Outputs]:  # by `Page.url`
     "Outputs of every page; what is not known yet is run."
     pages = list(pages)
@@ -243,6 +244,8 @@ def all_outputs(pages: Iterable[Page],  # of the site
     for page in new:
         for old in _kept(page).parent.glob(f"{page.source.stem}-*.ipynb"):
             old.unlink()
+    if new:
+        say(f"{len(new)} notebooks to run, {processes} at a time")
     failures = run_notebooks([(page.source, _kept(page)) for page in new], processes)
     found = {}
     for page in pages:
