@@ -54,7 +54,7 @@ def signature(entry: Entry,  # of a function, a method or a class
         return line
     return f"{head}(\n" + "".join(f"    {field},\n" for field in fields) + f"){result}"
 
-# %% ../../nbs/site/45_api.ipynb #1fa5a04d
+# %% ../../nbs/site/45_api.ipynb #12cb4cbb
 def _rows(entry: Entry, names: Mapping[str, str], page: str) -> list[str]:
     "Rows of the table under a signature."
     rows = []
@@ -86,7 +86,7 @@ def _body(entry: Entry, names: Mapping[str, str], page: str) -> str:
     bases = f"<p>A kind of {', '.join(words(f'`{base}`', names, page) for base in entry.bases)}.</p>" if entry.bases else ""
     rows = _rows(entry, names, page)
     table = f'<div class="table" tabindex="0"><table class="parameters"><tbody>{"".join(rows)}</tbody></table></div>' if rows else ""
-    return head + f"<p>{words(entry.doc, names, page)}</p>" + bases + table
+    return head + (f"<p>{words(entry.doc, names, page)}</p>" if entry.doc else "") + bases + table
 
 
 def entry_html(entry: Entry,  # one name

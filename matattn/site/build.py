@@ -92,7 +92,7 @@ class Folder:
             if path.is_file() and path.relative_to(self.path).as_posix() not in self.kept:
                 path.unlink()
 
-# %% ../../nbs/site/80_build.ipynb #63578f96
+# %% ../../nbs/site/80_build.ipynb #18c0658d
 @dataclass(frozen=True)
 class Plan:
     "What all pages are made from."
@@ -121,7 +121,9 @@ def make_plan(names: Iterable[str] = (),  # of notebooks, such as "core/10_recor
 def _note(page: Page, outputs: Outputs) -> str:
     "Where the outputs of a page come from."
     if outputs.failure:
-        return f"Not run to its end here: {outputs.failure}"
+        return f"Not run to its end here: {outputs.failure}."
+    if not page.folder:
+        return ""
     if outputs.note == "" and page.folder in NOT_RUN:
         return "Shown without its outputs: it computes for long."
     if page.folder == "data" and outputs.note == "Run for this site.":

@@ -49,7 +49,7 @@ def split_doc(text: str | None,  # docstring
     found = re.search(r"(?:^|(?<=[.;] )|(?<=\) ))Raises? .*?(?:\.(?= [A-Z])|\.?$)", words)
     return (" ".join((words[:found.start()] + words[found.end():]).split()), found[0]) if found else (words, "")
 
-# %% ../../nbs/site/40_names.ipynb #36b627cf
+# %% ../../nbs/site/40_names.ipynb #d5bfa731
 def _comments(source: str) -> dict[int, str]:
     "Line -> comment on it."
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
@@ -57,6 +57,11 @@ def _comments(source: str) -> dict[int, str]:
 
 
 def _text(node) -> str:
+    "Source of a part; an annotation in quotes without them."
+    return "" if node is None else node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ast.unparse(node)
+
+
+def _source(node) -> str:
     return "" if node is None else ast.unparse(node)
 
 
@@ -81,7 +86,7 @@ def _signature(node, comments: dict[int, str], skip: int) -> tuple[tuple[Paramet
     for name, each, default in arguments:
         line = 0 if each is None else (default or each).end_lineno
         meaning = comments.get(line, "") if line != last or owned else ""
-        found.append(Parameter(name, _text(each and each.annotation), _text(default), meaning))
+        found.append(Parameter(name, _text(each and each.annotation), _source(default), meaning))
     return tuple(found), (_text(node.returns), "" if owned else comments.get(last, ""))
 
 
@@ -90,7 +95,7 @@ def _function(node, name: str, kind: str, module: str, cell: str, comments: dict
     parameters, returns = _signature(node, comments, skip)
     return Entry(name, kind, module, cell, doc, raises, parameters, returns)
 
-# %% ../../nbs/site/40_names.ipynb #19bd335f
+# %% ../../nbs/site/40_names.ipynb #5f8edd16
 _SHOWN = {"__getitem__", "__len__", "__call__", "__add__", "__contains__", "__iter__"}
 _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -101,7 +106,7 @@ def _decorators(node) -> set[str]:
 
 def _class(node: ast.ClassDef, module: str, cell: str, comments: dict[int, str]) -> Entry:
     doc, raises = split_doc(ast.get_docstring(node))
-    fields = [Parameter(each.target.id, _text(each.annotation), _text(each.value), comments.get(each.end_lineno, ""))
+    fields = [Parameter(each.target.id, _text(each.annotation), _source(each.value), comments.get(each.end_lineno, ""))
               for each in node.body if isinstance(each, ast.AnnAssign)]
     methods = []
     for each in node.body:
@@ -122,7 +127,7 @@ def _constants(node, module: str, cell: str, comments: dict[int, str]) -> list[E
     names = [name for target in targets for name in (target.elts if isinstance(target, ast.Tuple) else [target])]
     values = node.value.elts if isinstance(node.value, ast.Tuple) and len(node.value.elts) == len(names) > 1 else [node.value]*len(names)
     meaning = comments.get(node.end_lineno) or comments.get(node.lineno, "")
-    return [Entry(name.id, "constant", module, cell, meaning, value=_text(value))
+    return [Entry(name.id, "constant", module, cell, meaning, value=_source(value))
             for name, value in zip(names, values, strict=True) if isinstance(name, ast.Name)]
 
 

@@ -5,12 +5,14 @@
 # %% auto #0
 __all__ = ['NOT_RUN', 'directives', 'is_run', 'outputs_key', 'with_outputs', 'Outputs', 'run_notebooks', 'all_outputs']
 
-# %% ../../nbs/site/20_outputs.ipynb #fc49c2d7
+# %% ../../nbs/site/20_outputs.ipynb #88fbd98d
 import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -124,7 +126,7 @@ def _run_elsewhere(page: Page) -> Path | None:
         reads += records_dir().rglob("*.json")
     return path if page.folder == "experiments" or all(path.stat().st_mtime >= read.stat().st_mtime for read in reads) else None
 
-# %% ../../nbs/site/20_outputs.ipynb #2dbaf53c
+# %% ../../nbs/site/20_outputs.ipynb #1f309e84
 @dataclass
 class Outputs:
     "What is known of the outputs of one page."
@@ -161,6 +163,7 @@ def _run(source: str, target: str, scratch: str, seconds: int) -> str:
     os.environ.setdefault("MATATTN_ROOT", str(project_path()))
     os.chdir(Path(source).parent)
     book, failure = json.loads(Path(source).read_text(encoding="utf8")), ""
+    start = time.process_time()
     _limit(seconds)
     shell = CaptureShell(mpl_format="retina")
     for number, cell in enumerate([cell for cell in book["cells"] if cell["cell_type"] == "code"], 1):
@@ -170,7 +173,7 @@ def _run(source: str, target: str, scratch: str, seconds: int) -> str:
         if shell.exc:
             failure = f"cell {number}: {type(shell.exc).__name__}: {' '.join(str(shell.exc).split())[:300]}"
             cell["outputs"] = []
-    book["metadata"]["site"] = {"failure": failure}
+    book["metadata"]["site"] = {"failure": failure, "seconds": round(time.process_time() - start, 1)}
     atomic_write(target, json.dumps(book))
     return failure
 
@@ -180,6 +183,13 @@ def _run_one(job: tuple) -> str:
         return _run(*job)
     except Exception as error:  # whatever it is, it is this notebook's and no other's
         return f"{type(error).__name__}: {error}"
+
+
+def _run_apart(job: tuple) -> str:
+    "Run a notebook in a process that shares nothing with this one: a few things do not work in a forked one."
+    code = "import json, sys; from matattn.site.outputs import _run_one; print('\\n\\n' + _run_one(json.loads(sys.argv[1])))"
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(job)], capture_output=True, text=True)
+    return done.stdout.rpartition("\n\n")[2].strip() if done.returncode == 0 else f"its process ended with exit code {done.returncode}"
 
 
 def _preload():
@@ -209,7 +219,7 @@ def run_notebooks(jobs: Iterable[tuple[Path, Path]],  # (source, where the execu
     work = [(str(source), str(target), scratch, seconds) for source, target in jobs]
     with multiprocessing.get_context("fork" if forked else "spawn").Pool(processes, maxtasksperchild=1) as pool:
         failures = pool.map(_run_one, work, chunksize=1)
-    return {source: failure for (source, _), failure in zip(jobs, failures, strict=True)}
+    return {source: failure and _run_apart(job) for (source, _), failure, job in zip(jobs, failures, work, strict=True)}
 
 # %% ../../nbs/site/20_outputs.ipynb #dfebd843
 def _kept(page: Page) -> Path:

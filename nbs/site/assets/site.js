@@ -88,12 +88,20 @@
   });
 
   // ---- three-dimensional views: one script for all pages, loaded when a view comes near
+  const unpack = (value, shared) => {
+    if (Array.isArray(value)) return value.map((each) => unpack(each, shared));
+    if (!value || typeof value !== "object") return value;
+    if ("_s" in value) return shared[value._s];
+    if ("_r" in value) return value._r[0].flatMap((word, k) => Array(value._r[1][k]).fill(word));
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, unpack(each, shared)]));
+  };
   const show = async (view) => {
     try {
       await Promise.all([load(`${matattn.root}/assets/plotly.js`), load(view.dataset.script)]);
       view.classList.add("ready");
       view.textContent = "";
-      const {data, layout, frames} = matattn.views[view.dataset.view];
+      const {shared, figure} = matattn.views[view.dataset.view];
+      const {data, layout, frames} = unpack(figure, shared);
       await Plotly.newPlot(view, {data, frames, layout: {...layout, width: undefined, autosize: true}, config: {displaylogo: false, responsive: true}});
     } catch (error) {
       view.classList.remove("ready");
