@@ -221,7 +221,7 @@ def run_notebooks(jobs: Iterable[tuple[Path, Path]],  # (source, where the execu
         failures = pool.map(_run_one, work, chunksize=1)
     return {source: failure and _run_apart(job) for (source, _), failure, job in zip(jobs, failures, work, strict=True)}
 
-# %% ../../nbs/site/20_outputs.ipynb #dfebd843
+# %% ../../nbs/site/20_outputs.ipynb #11fdee22
 def _kept(page: Page) -> Path:
     "Where the executed notebook of a page is kept."
     return runs_dir()/"site"/"executed"/page.folder/f"{page.source.stem}-{outputs_key(page)}.ipynb"
@@ -250,7 +250,7 @@ def all_outputs(pages: Iterable[Page],  # of the site
     "Outputs of every page; what is not known yet is run."
     pages = list(pages)
     books = {page.url: json.loads(page.source.read_text(encoding="utf8")) for page in pages}
-    new = [page for page in pages if page.folder not in NOT_RUN and _known(page, books[page.url]) is None]
+    new = [page for page in pages if page.folder not in NOT_RUN and ((there := _known(page, books[page.url])) is None or there.failure)]
     for page in new:
         for old in _kept(page).parent.glob(f"{page.source.stem}-*.ipynb"):
             old.unlink()
