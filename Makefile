@@ -36,7 +36,7 @@ $(STAMP):
 	@rm -f .venv/.installed-*; touch $@
 
 lock: venv ## draw requirements.lock anew from the ranges in pyproject.toml
-	$(PIP) install -qq --upgrade-strategy only-if-needed -e '.[run,dev]'
+	$(PIP) install -qq --upgrade-strategy only-if-needed -e '.[run,cluster,dev]'
 	@{ sed -n '/^#/p' requirements.lock; $(PIP) freeze --exclude-editable | sed -E -e '/^(#|nvidia-|cuda-|triton|xgboost==)/d' \
 	    -e 's/\+(cpu|cu[0-9]+)$$//' -e 's/^xgboost-cpu==(.*)$$/xgboost-cpu==\1 ; sys_platform != "darwin"\nxgboost==\1 ; sys_platform == "darwin"/'; \
 	 } > requirements.lock.new && mv requirements.lock.new requirements.lock

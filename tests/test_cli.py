@@ -1,6 +1,9 @@
 """The command line as a user meets it."""
 
+import argparse
 import os
+import re
+import shlex
 import subprocess
 import sys
 
@@ -31,13 +34,27 @@ def test_every_command_has_help(command, capsys):
     assert end.value.code == 0 and capsys.readouterr().out.startswith(f"usage: matattn {command}")
 
 
-def test_the_examples_in_the_help_are_options(capsys):
-    with pytest.raises(SystemExit):
-        main(["run", "--help"])
-    examples = [line.split("   ")[0].split() for line in capsys.readouterr().out.splitlines() if line.startswith("  matattn run")]
-    assert len(examples) >= 4
-    for example in examples:
-        parser().parse_args(example[1:])
+def commands(found, name="matattn"):
+    "(name, parser) of a program and of all its commands."
+    yield name, found
+    for action in found._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, below in action.choices.items():
+                yield from commands(below, f"{name} {word}")
+
+
+@pytest.mark.parametrize(("name", "found"), list(commands(parser())),
+                         ids=lambda value: value if isinstance(value, str) else "")
+def test_every_command_has_examples_that_are_options(name, found):
+    lines = [line for line in (found.epilog or "").splitlines() if line.startswith("  matattn ")]
+    examples = [re.split("   +", line.strip()) for line in lines]
+    assert lines and all(len(example) == 2 for example in examples), "each example is a call, three spaces or more, what it does"
+    for call, _ in examples:
+        words = shlex.split(call)
+        options = parser().parse_args(words[1:])
+        assert callable(options.function) and call.startswith(name)
+        if not any(isinstance(action, argparse._SubParsersAction) for action in found._actions):
+            assert options.function is found.get_default("function"), f"{call} is an example of another command"
 
 
 @pytest.mark.parametrize("arguments", [[], ["rum"], ["run", "--jobs", "0"], ["run", "--max-minutes", "-1"], ["run", "--max-minutes", "nan"],

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 import matattn
 
-GROUPS = {"requirements": None, "run_requirements": "run", "dev_requirements": "dev"}
+GROUPS = {"requirements": None, "run_requirements": "run", "cluster_requirements": "cluster", "dev_requirements": "dev"}
 
 
 def settings() -> dict:

@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save, save_file
 
 from matattn.core import modelfiles
-from matattn.core.cli import main, parser
+from matattn.core.cli import main
 from matattn.core.runtime import MatattnError
 from matattn.graphs.voronoi_graph import voronoi_graph
 from matattn.models.files import predict_files
@@ -508,15 +508,6 @@ def test_the_list_of_every_kind(for_crystals, for_cgcnn, embedding, tmp_path, mo
     assert re.split("  +", row) == ["uae-mt4", "20, 1 rare", "8", "made here", "energy, gap"]
     assert main(["models", "mp-energy"]) == 0 and len(capsys.readouterr().out.splitlines()) == 3
     assert main(["models", "uae-mt4"]) == 0 and capsys.readouterr().out == embeddings
-
-
-def test_the_examples_in_the_help_are_options(capsys):
-    with pytest.raises(SystemExit):
-        main(["predict", "--help"])
-    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  matattn predict")]
-    assert len(shown) >= 4
-    for line in shown:
-        parser().parse_args(line.strip().split("   ")[0].split()[1:])
 
 
 def test_what_is_shown_in_a_session(molecules, for_molecules):

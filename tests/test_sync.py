@@ -1,12 +1,15 @@
 """Notebooks and library say the same, and the notebooks have the form that nbdev and papermill need."""
 
 import ast
+import re
 
 import pytest
 from conftest import ROOT, code_cells, directive, name_of, notebook, notebooks, project_files
 
 OBLIGATORY = {"profile": ["smoke"], "seed": [0], "max_minutes": [0], "data": ["auto", "embedded"]}  # name -> defaults allowed
 EXPERIMENTS = notebooks("experiments")
+LIBRARY = ("core", "hatnet", "structures", "graphs", "models", "scann", "uae", "site")  # folders whose every notebook is a module
+BOTH = ("demo",)  # folders of modules, which have a number, and of notebooks for readers, which have none
 
 
 def test_export_equals_library(exported):
@@ -22,11 +25,9 @@ def test_folder_equals_default_exp():
     wrong = []
     for path in notebooks():
         names = [name for _, source in code_cells(path) if (name := directive(source, "default_exp"))]
-        folder = path.parent.name
-        if folder in ("core", "hatnet", "structures", "graphs", "models", "scann", "uae"):
-            expected = [f"{folder}.{path.stem.partition('_')[2]}"]
-        else:
-            expected = []
+        folder, numbered = path.parent.name, re.fullmatch(r"\d\d_(\w+)", path.stem)
+        assert numbered or folder not in LIBRARY, f"{name_of(path)}: a notebook of the library is named NN_module.ipynb"
+        expected = [f"{folder}.{numbered[1]}"] if numbered and folder in LIBRARY + BOTH else []
         if names != expected:
             wrong.append(f"{name_of(path)}: default_exp {names}, expected {expected}")
     assert not wrong, wrong
@@ -45,9 +46,14 @@ def test_clean(path, cleaned):
     assert (cleaned/path.relative_to(ROOT)).read_text(encoding="utf8") == path.read_text(encoding="utf8"), "run `make clean-notebooks`"
 
 
+def tags(cell):
+    "The tags of a cell."
+    return cell["metadata"].get("tags", [])
+
+
 def parameters(path):
     "Sources of the cells that papermill would replace."
-    return [source for cell, source in code_cells(path) if "parameters" in cell["metadata"].get("tags", [])]
+    return [source for cell, source in code_cells(path) if "parameters" in tags(cell)]
 
 
 def test_there_are_experiments():
@@ -58,7 +64,8 @@ def test_there_are_experiments():
 def test_experiment_parameters(path):
     cells = parameters(path)
     assert len(cells) == 1, "papermill takes exactly one cell tagged `parameters`"
-    assert code_cells(path)[0][1] == cells[0], "the parameters are the first code cell"
+    first = next(source for cell, source in code_cells(path) if "setup" not in tags(cell))
+    assert first == cells[0], "the parameters are the first code cell that is not tagged `setup`"
     values = {}
     for statement in ast.parse(cells[0]).body:
         assert isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name), ast.unparse(statement)

@@ -15,10 +15,12 @@ from pathlib import Path
 import matattn
 from .runtime import digest, project_path
 
-# %% ../../nbs/core/08_code.ipynb #060d096d
-_NO_NUMBERS = {f"core.{name}" for name in ("cards", "claims", "cli", "code", "data", "datasets", "execution", "plots", "profiles",
-                                           "progress", "readme", "records", "runner", "runs", "schema")}
+# %% ../../nbs/core/08_code.ipynb #a37778ea
+_NO_NUMBERS = {f"core.{name}" for name in ("cards", "claims", "cli", "cluster", "code", "commands", "data", "data_commands", "datasets",
+                                           "execution", "needs", "plots", "profiles", "progress", "readme", "records", "runner", "runs",
+                                           "schema", "verdicts")}
 _NO_NUMBERS |= {"structures.cards", "structures.sources"}
+_FOR_READERS = {"demo", "site"}  # folders of the library whose modules only show what there is
 
 
 def _module_file(name: str) -> Path | None:  # name below the package, such as "core.runtime"
@@ -43,26 +45,30 @@ def imported(source: str,  # Python
                 names |= {start} | {f"{start}.{alias.name}".strip(".") for alias in node.names}
     return {name for name in names if _module_file(name)}
 
-# %% ../../nbs/core/08_code.ipynb #8153f6ce
+# %% ../../nbs/core/08_code.ipynb #9ba50a17
 def used_modules(source: str,  # Python
                  ) -> list[str]:  # sorted, such as ["core.runtime", "hatnet.model"]
     "The modules of this library that compute for a source: those it imports, those they import, and so on."
     found, waiting = set(), imported(source)
     while waiting:
         name = waiting.pop()
-        if name in found or name in _NO_NUMBERS:
+        if name in found or name in _NO_NUMBERS or name.partition(".")[0] in _FOR_READERS:
             continue
         found.add(name)
         waiting |= imported(_module_file(name).read_text(encoding="utf8"), name.rpartition(".")[0])
     return sorted(found)
 
-# %% ../../nbs/core/08_code.ipynb #e46b9867
+# %% ../../nbs/core/08_code.ipynb #9a63eaa6
+_BESIDE = {"setup", "verdict"}  # tags of cells that make no numbers
+
+
 def _code_of(path: Path) -> list[str] | None:  # None when there is no such notebook
-    "The code cells of a notebook."
+    "The code cells of a notebook that compute."
     if not path.is_file():
         return None
     cells = json.loads(path.read_text(encoding="utf8"))["cells"]
-    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return ["".join(cell["source"]) for cell in cells
+            if cell["cell_type"] == "code" and not _BESIDE & set(cell["metadata"].get("tags", []))]
 
 
 def _plain_code(source: str) -> str:
@@ -90,7 +96,7 @@ def library_digest(path: Path | str,  # a notebook
 
 def notebook_digest(path: Path | str,  # a notebook
                     ) -> str | None:  # None when there is no such file
-    "Digest of a notebook's code cells; prose, comments and outputs do not count."
+    "Digest of a notebook's code cells; prose, comments, outputs and cells tagged `setup` or `verdict` do not count."
     cells = _code_of(Path(path))
     return None if cells is None else digest([_plain_code(cell) for cell in cells])
 

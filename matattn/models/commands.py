@@ -62,10 +62,10 @@ def _embedding_row(name: str,  # of an embedding, or a path
     targets = uae.card.get("targets")
     return name, met, uae.width, uae.data or None, ", ".join(targets.values() if isinstance(targets, dict) else targets or []) or None
 
-# %% ../../nbs/models/30_commands.ipynb #407bb16f
+# %% ../../nbs/models/30_commands.ipynb #939fdbc3
 def models(options: argparse.Namespace) -> int:  # exit code
     "List the models, then the embeddings."
-    from matattn.core.cli import text_table
+    from matattn.core.commands import text_table
     from matattn.core.modelfiles import KINDS, describe, model_names
 
     names, rows, embeddings, code = options.name or model_names(), [], [], 0
@@ -87,7 +87,7 @@ def models(options: argparse.Namespace) -> int:  # exit code
         print("No model comes with this installation; train one with matattn.scann.training and keep it with save_model.")
     return code
 
-# %% ../../nbs/models/30_commands.ipynb #f72ae420
+# %% ../../nbs/models/30_commands.ipynb #d75b9ba0
 def add_commands(add: Callable,  # add(name, function, summary, epilog) -> parser of a command
                  ):
     "Add both commands to a program."
@@ -97,7 +97,7 @@ examples:
   matattn predict crystals/ --model mp-band-gap -o gaps.csv      all structures of a folder
   matattn predict a.cif b.vasp --model my.safetensors            a model of one's own
   matattn predict a.cif --model cgcnn-mp-ef mp-band-gap          several networks, all for crystals
-  matattn predict set.xyz --model qm9-homo qm9-lumo -o set.extxyz
+  matattn predict set.xyz --model qm9-homo -o set.extxyz         the structures with their scores
 the last writes the structures with the score of each atom (homo_score, and homo_ratio: over the mean of its
 structure) as columns that OVITO and ASE read; networks other than SCANN give no scores. `matattn models` lists the models.""")
     command.add_argument("files", nargs="+", metavar="FILE", help="files or folders: .cif, .xyz, .extxyz, POSCAR, or what ASE reads")
@@ -107,7 +107,10 @@ structure) as columns that OVITO and ASE read; networks other than SCANN give no
     command.add_argument("--force", action="store_true", help="replace an output that is there")
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: a GPU if any)")
     command.add_argument("--jobs", "-j", type=_positive, metavar="N", help="threads for the neighbours (default: one a core)")
-    command = add("models", models, "trained models and embeddings that come with the library")
+    command = add("models", models, "trained models and embeddings that come with the library", """
+examples:
+  matattn models                       all that come with the library
+  matattn models my.safetensors        what a file of one's own says of itself""")
     command.add_argument("name", nargs="*", help="models, or paths of model files (default: all that come with the library)")
 
 
