@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Folder', 'Plan', 'make_plan', 'notebook_sheet', 'Made', 'build_site', 'main']
 
-# %% ../../nbs/site/80_build.ipynb #ef35256c
+# %% ../../nbs/site/80_build.ipynb #fe0257ce
 import argparse
 import html
 import json
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..core.runtime import MatattnError, atomic_write, digest, file_digest, project_path
 from .api import module_html
-from .frame import ASSETS, Branch, Sheet, api_sheet, branches, figures_sheet, framed, section_sheet
+from .frame import ASSETS, Branch, Sheet, api_sheet, branches, chips, figures_sheet, framed, section_sheet
 from .links import check_site
 from .names import Module, name_places, read_library
 from .notebooks import inline_markdown, render_notebook
@@ -92,7 +92,7 @@ class Folder:
             if path.is_file() and path.relative_to(self.path).as_posix() not in self.kept:
                 path.unlink()
 
-# %% ../../nbs/site/80_build.ipynb #18c0658d
+# %% ../../nbs/site/80_build.ipynb #482511a6
 @dataclass(frozen=True)
 class Plan:
     "What all pages are made from."
@@ -140,14 +140,16 @@ def notebook_sheet(page: Page,  # notebook
     places = {other.url for other in plan.pages} | {f"api/{module.name}.html" for module in plan.modules}
     places |= {branch.url.partition("#")[0] for branch in plan.tree}
     body = render_notebook(outputs.notebook, page, places, names)
+    words = ""
     if page.folder == "experiments":
+        words = chips(claim["verdict"] for claim in plan.claims.get(page.source.stem, []))
         own = figures_of(page.source.stem, plan.pages, plan.figures)
         body.html += experiment_html(page, plan.claims.get(page.source.stem, []), own)
         body.headings.append((2, "the-paper-record", "What the paper record says"))
     group = next((branch.group for branch in plan.tree if page.url in {leaf.url for leaf in branch.leaves}), "")
     source = page.source.relative_to(project_path()).as_posix()
     line = inline_markdown(page.line, page, places, names)
-    return Sheet(page.url, page.title, line, body.html, body.headings, group, source, _note(page, outputs)), body.files
+    return Sheet(page.url, page.title, line, body.html, body.headings, group, source, _note(page, outputs), words), body.files
 
 # %% ../../nbs/site/80_build.ipynb #0def9981
 def _notebook_pages(plan: Plan, site: Folder, processes: int, say: Callable[[str], None]) -> dict[str, str]:
