@@ -165,7 +165,7 @@ const visit = async (url, width) => {
   const view = inside.querySelector(".view");
   if (view) {
     view.scrollIntoView();
-    for (let turn = 0; turn < 100 && !view.querySelector(".gl-container, .main-svg"); turn++) await wait(100);
+    for (let turn = 0; turn < 500 && !view.querySelector(".main-svg"); turn++) await wait(200);
     result.view = Boolean(view.querySelector(".main-svg"));
   }
   const before = inside.documentElement.dataset.theme;
@@ -199,7 +199,7 @@ def test_in_a_browser(site, tmp_path):
             "api/structures.sets.html", "figures.html", "experiments/index.html", "data/mos2.html"]
     (tmp_path/"pages"/"probe.html").write_text(PROBE.replace("<script>", f"<script>const PAGES = {json.dumps(urls)};", 1), encoding="utf8")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--allow-file-access-from-files",
-               "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=120000", "--enable-logging=stderr", "--window-size=1600,1000",
+               "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=600000", "--enable-logging=stderr", "--window-size=1600,1000",
                f"--user-data-dir={tmp_path/'profile'}", "--dump-dom", (tmp_path/"pages"/"probe.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     match = re.search(r"DONE(\[.*\])END", done.stdout)

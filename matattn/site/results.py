@@ -18,7 +18,7 @@ from ..core.records import is_embedded, read_records, record_path
 from ..core.runtime import project_path
 from .pages import Page, relative, repository
 
-# %% ../../nbs/site/50_results.ipynb #7b189588
+# %% ../../nbs/site/50_results.ipynb #331ab37d
 @dataclass(frozen=True)
 class Figure:
     "A figure of the project."
@@ -79,8 +79,9 @@ def picture(figure: Figure,  # to show
     source = relative(f"figures/{figure.name}.png", page)
     words = html.escape(figure.caption or figure.name)
     link = f' <a href="{relative(figure.report, page)}">{html.escape(figure.title)}</a>' if figure.report else ""
+    said = "" if figure.caption == figure.title else words + ("." if link and words[-1] not in ".?!" else "")
     return (f'<figure id="{figure.name}"><a href="{relative(f"figures/{figure.name}.svg", page)}"><img src="{source}" alt="{words}" '
-            f'loading="lazy"></a><figcaption>{words}{"." if link else ""}{link}</figcaption></figure>')
+            f'loading="lazy"></a><figcaption>{said}{link}</figcaption></figure>')
 
 # %% ../../nbs/site/50_results.ipynb #94de342e
 def verdict_word(verdict: str,  # such as "holds in part"

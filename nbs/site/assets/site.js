@@ -22,8 +22,8 @@
   const menu = document.querySelector(".menu");
   const setMenu = (open) => { page.classList.toggle("menu-open", open); menu.setAttribute("aria-expanded", open); };
   menu.addEventListener("click", (event) => { event.preventDefault(); setMenu(!page.classList.contains("menu-open")); });
-  document.querySelector(".side [aria-current=page]")?.scrollIntoView({block: "nearest"});
-  scrollTo(0, location.hash ? scrollY : 0);
+  const side = document.querySelector(".side"), here = side.querySelector("[aria-current=page]");
+  if (here && here.offsetTop > side.clientHeight - 60) side.scrollTop = here.offsetTop - side.clientHeight/2;
 
   // ---- search
   const box = document.querySelector(".search input"), found = document.getElementById("found");
