@@ -1,4 +1,4 @@
-"""A small site made by its own command: links, anchors, sizes, no network, the API whole, the search list, and what a browser says of it."""
+"""A small site made by its own command: links, anchors, sizes, no network, the API whole, the search list, and a browser's view."""
 
 import ast
 import base64
@@ -185,21 +185,25 @@ const visit = async (url, width) => {
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path: pages are not looked at in a browser")
 def test_in_a_browser(site, tmp_path):
     shutil.copytree(site, tmp_path/"pages")
-    figure = {"data": [{"type": "mesh3d", "x": [0, 1, 0, 0], "y": [0, 0, 1, 0], "z": [0, 0, 0, 1], "text": ["C0"]*60}], "layout": {"height": 300}}
+    figure = {"data": [{"type": "mesh3d", "x": [0, 1, 0, 0], "y": [0, 0, 1, 0], "z": [0, 0, 0, 1], "text": ["C0"]*60}],
+        "layout": {"height": 300}}
     page, files = find_pages(["core/02_writing"])[0], {}
     shown = shown_output({"output_type": "display_data", "data": {"application/vnd.plotly.v1+json": figure}}, files, page, "")
-    (tmp_path/"pages"/"core"/"view.html").write_text(framed(Sheet("core/view.html", "A view", "", shown["data"]["text/html"]), []), encoding="utf8")
+    (tmp_path/"pages"/"core"/"view.html").write_text(
+        framed(Sheet("core/view.html", "A view", "", shown["data"]["text/html"]), []), encoding="utf8")
     import plotly
 
     shutil.copy(Path(plotly.__file__).parent/"package_data"/"plotly.min.js", tmp_path/"pages"/"assets"/"plotly.js")
     for place, content in files.items():
         (tmp_path/"pages"/place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path/"pages"/place).write_bytes(content)
-    urls = ["index.html", "core/view.html", "reports/hatnet_table.html", "experiments/hatnet_mos2.html", "graphs/20_voronoi.html", "api/index.html",
+    urls = ["index.html", "core/view.html", "reports/hatnet_table.html", "experiments/hatnet_mos2.html", "graphs/20_voronoi.html",
+        "api/index.html",
             "api/structures.sets.html", "figures.html", "experiments/index.html", "data/mos2.html"]
     (tmp_path/"pages"/"probe.html").write_text(PROBE.replace("<script>", f"<script>const PAGES = {json.dumps(urls)};", 1), encoding="utf8")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--allow-file-access-from-files",
-               "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=600000", "--enable-logging=stderr", "--window-size=1600,1000",
+               "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=600000", "--enable-logging=stderr",
+                   "--window-size=1600,1000",
                f"--user-data-dir={tmp_path/'profile'}", "--dump-dom", (tmp_path/"pages"/"probe.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     match = re.search(r"DONE(\[.*\])END", done.stdout)
@@ -217,5 +221,6 @@ def test_in_a_browser(site, tmp_path):
 def test_pictures_are_files():
     (page,), files = find_pages(["core/02_writing"]), {}
     dot = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(16)).decode()
-    shown = shown_output({"output_type": "display_data", "data": {"image/png": dot}, "metadata": {"image/png": {"width": 3, "height": 2}}}, files, page, "a & b")
+    shown = shown_output({"output_type": "display_data", "data": {"image/png": dot}, "metadata": {"image/png": {"width": 3, "height": 2}}},
+        files, page, "a & b")
     assert list(files) and dot not in shown["data"]["text/html"] and 'alt="a &amp; b"' in shown["data"]["text/html"]

@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['Folder', 'Plan', 'make_plan', 'notebook_sheet', 'Made', 'build_site', 'main']
 
-# %% ../../nbs/site/80_build.ipynb #fe0257ce
+# %% ../../nbs/site/80_build.ipynb #172279cb
 import argparse
 import html
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -29,10 +28,10 @@ from .pages import Page, find_pages, sections
 from .results import Figure, all_figures, experiment_claims, experiment_html, figures_of
 from .search import page_parts, search_script
 
-# %% ../../nbs/site/80_build.ipynb #226ce536
+# %% ../../nbs/site/80_build.ipynb #cd8c1a8c
 _LEDGER = "pages.json"
 
-
+# %% ../../nbs/site/80_build.ipynb #1f8c6d23
 class Folder:
     "The folder of the site while it is made."
 
@@ -92,7 +91,7 @@ class Folder:
             if path.is_file() and path.relative_to(self.path).as_posix() not in self.kept:
                 path.unlink()
 
-# %% ../../nbs/site/80_build.ipynb #482511a6
+# %% ../../nbs/site/80_build.ipynb #dc57205f
 @dataclass(frozen=True)
 class Plan:
     "What all pages are made from."
@@ -106,7 +105,8 @@ class Plan:
 
 def _builder() -> str:
     "Digest of the code and the assets that make a page."
-    files = [*project_path("matattn", "site").glob("*.py"), *project_path("nbs", "site", "assets").rglob("*.*"), project_path("settings.ini")]
+    files = [*project_path("matattn", "site").glob("*.py"), *project_path("nbs", "site", "assets").rglob("*.*"),
+        project_path("settings.ini")]
     packages = {name: metadata.version(name) for name in ("nbconvert", "mistune", "latex2mathml", "pygments", "jinja2")}
     return digest({"files": {path.name: file_digest(path) for path in files if path.is_file()}, "packages": packages})
 
@@ -151,7 +151,7 @@ def notebook_sheet(page: Page,  # notebook
     line = inline_markdown(page.line, page, places, names)
     return Sheet(page.url, page.title, line, body.html, body.headings, group, source, _note(page, outputs), words), body.files
 
-# %% ../../nbs/site/80_build.ipynb #0def9981
+# %% ../../nbs/site/80_build.ipynb #bfd4b062
 def _notebook_pages(plan: Plan, site: Folder, processes: int, say: Callable[[str], None]) -> dict[str, str]:
     "Make the pages of notebooks; returns those that failed when run."
     waiting = all_outputs(plan.pages, processes, say)
@@ -177,7 +177,8 @@ def _other_pages(plan: Plan, site: Folder):
             sheets.append(section_sheet(section, inside, line, verdicts))
     for module in plan.modules:
         heads = [(2, entry.name, html.escape(entry.name)) for entry in module.entries]
-        sheets.append(Sheet(f"api/{module.name}.html", f"matattn.{module.name}", html.escape(module.doc.replace("`", "")), module_html(module, names),
+        sheets.append(Sheet(f"api/{module.name}.html", f"matattn.{module.name}", html.escape(module.doc.replace("`", "")),
+            module_html(module, names),
                             heads, "API"))
     for sheet in sheets:
         site.write(sheet.url, framed(sheet, plan.tree))
@@ -198,7 +199,7 @@ def _assets(plan: Plan, site: Folder):
     parts = [part for name in pages for part in page_parts((site.path/name).read_text(encoding="utf8"), name)]
     site.write("assets/search.js", search_script(parts))
 
-# %% ../../nbs/site/80_build.ipynb #752b1e43
+# %% ../../nbs/site/80_build.ipynb #4d9a3969
 @dataclass
 class Made:
     "What came of making the site."
@@ -245,5 +246,6 @@ def main(arguments: list[str] | None = None,  # None: those of the process
         print(f"{place}: {failure}", file=sys.stderr)
     for problem in made.problems:
         print(problem, file=sys.stderr)
-    print(f"{made.pages} pages, {made.new} of notebooks made anew, {made.seconds:.0f} s: {options.out or os.path.relpath(project_path('_docs'))}/index.html")
+    print(f"{made.pages} pages, {made.new} of notebooks made anew, {made.seconds:.0f} s: "
+        f"{options.out or os.path.relpath(project_path('_docs'))}/index.html")
     return int(bool(made.failures or made.problems))

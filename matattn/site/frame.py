@@ -62,7 +62,7 @@ def _groups(tree: list[Branch]) -> dict[str, str]:
     order = ("Results", "Experiments", "Data", "Library", "API", "Figures")
     return {group: firsts[group] for group in order if group in firsts}
 
-# %% ../../nbs/site/70_frame.ipynb #39fd9927
+# %% ../../nbs/site/70_frame.ipynb #8059ea4c
 @dataclass
 class Sheet:
     "All that the frame needs of one page."
@@ -93,7 +93,8 @@ def _ways(source: str) -> dict[str, str]:
     if not source or not at["url"].startswith("https://github.com/"):
         return {}
     name, branch = at["url"].removeprefix("https://github.com/"), at["branch"]
-    return {"Source": f"{at['url']}/blob/{branch}/{source}", "Colab": f"https://colab.research.google.com/github/{name}/blob/{branch}/{source}",
+    return {"Source": f"{at['url']}/blob/{branch}/{source}",
+        "Colab": f"https://colab.research.google.com/github/{name}/blob/{branch}/{source}",
             "Binder": f"https://mybinder.org/v2/gh/{name}/{branch}?labpath={source}"}
 
 
@@ -110,7 +111,7 @@ def framed(sheet: Sheet,  # one page
     return _template().render(sheet=sheet, side=side, groups=_groups(tree), contents=contents if len(contents) > 1 else [],
                               ways=_ways(sheet.source), to=lambda place: relative(place, sheet.url), **near) + "\n"
 
-# %% ../../nbs/site/70_frame.ipynb #e6c4d120
+# %% ../../nbs/site/70_frame.ipynb #93e91aa3
 def _anchor(name: str) -> str:
     return f'<a class="anchor" href="#{name}" aria-label="Link to this part">#</a>'
 
@@ -132,7 +133,8 @@ def section_sheet(section: Section,  # a folder of notebooks
         words = chips(verdicts.get(page.url, ()))
         rows.append(f'<li><a href="{relative(page.url, url)}">{html.escape(page.title)}</a><p>{line[page.url]}</p>'
                     + (f'<p class="chips">{words}</p>' if words else "") + "</li>")
-    return Sheet(url, section.title, html.escape(section.line) + ".", f'<ul class="cards">{"".join(rows)}</ul>', group=section.group, wide=True)
+    return Sheet(url, section.title, html.escape(section.line) + ".", f'<ul class="cards">{"".join(rows)}</ul>',
+        group=section.group, wide=True)
 
 
 def api_sheet(modules: Iterable[Module],  # of the library
@@ -144,11 +146,15 @@ def api_sheet(modules: Iterable[Module],  # of the library
     parts = []
     for package, inside in packages.items():
         rows = "".join(
-            f'<tr><th scope="row"><a href="{module.name}.html"><code>{module.name}</code></a></th><td>{html.escape(module.doc.replace("`", ""))}'
-            f'<p class="names">{" ".join(f"<a href={module.name}.html#{entry.name}>{entry.name}</a>" for entry in module.entries)}</p></td></tr>'
+            f'<tr><th scope="row"><a href="{module.name}.html"><code>{module.name}</code></a></th>'
+                f'<td>{html.escape(module.doc.replace("`", ""))}'
+            f'<p class="names">'
+                f'{" ".join(f"<a href={module.name}.html#{entry.name}>{entry.name}</a>" for entry in module.entries)}</p></td></tr>'
             for module in inside)
-        parts.append(f'<h2 id="{package}">{package}{_anchor(package)}</h2><div class="table"><table class="modules"><tbody>{rows}</tbody></table></div>')
-    return Sheet("api/index.html", "API", "Every public name of the library: parameters with shapes and units, results, errors.", "".join(parts),
+        parts.append(f'<h2 id="{package}">{package}{_anchor(package)}</h2>'
+            f'<div class="table"><table class="modules"><tbody>{rows}</tbody></table></div>')
+    return Sheet("api/index.html", "API", "Every public name of the library: parameters with shapes and units, results, errors.",
+        "".join(parts),
                  [(2, package, package) for package in packages], "API")
 
 
@@ -156,4 +162,5 @@ def figures_sheet(figures: Iterable[Figure],  # all
                   ) -> Sheet:
     "Every figure of the project."
     body = f'<div class="gallery">{"".join(picture(figure, "figures.html") for figure in figures)}</div>'
-    return Sheet("figures.html", "Figures", "Made by the reports from the records; a click shows the drawing at any size.", body, group="Figures", wide=True)
+    return Sheet("figures.html", "Figures", "Made by the reports from the records; a click shows the drawing at any size.",
+        body, group="Figures", wide=True)

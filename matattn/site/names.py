@@ -49,7 +49,7 @@ def split_doc(text: str | None,  # docstring
     found = re.search(r"(?:^|(?<=[.;] )|(?<=\) ))Raises? .*?(?:\.(?= [A-Z])|\.?$)", words)
     return (" ".join((words[:found.start()] + words[found.end():]).split()), found[0]) if found else (words, "")
 
-# %% ../../nbs/site/40_names.ipynb #d5bfa731
+# %% ../../nbs/site/40_names.ipynb #61654530
 def _comments(source: str) -> dict[int, str]:
     "Line -> comment on it."
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
@@ -80,7 +80,8 @@ def _signature(node, comments: dict[int, str], skip: int) -> tuple[tuple[Paramet
     "Parameters and result of a function; the comment at its end speaks of the result, or of the parameter on that line."
     arguments = _arguments(node.args)[skip:]
     end = node.body[0].lineno - 1
-    last = max([line for line in comments if node.lineno <= line <= end and (not node.returns or line >= node.returns.end_lineno)], default=0)
+    last = max([line for line in comments if node.lineno <= line <= end
+        and (not node.returns or line >= node.returns.end_lineno)], default=0)
     owned = node.returns is None and last in {(default or each).end_lineno for _, each, default in arguments if each is not None}
     found = []
     for name, each, default in arguments:
@@ -148,7 +149,7 @@ def _attached(node) -> tuple[str, str, str, bool] | None:
         static, value = _text(value.func) != "property", value.args[0]
     return (_text(target.value), target.attr, value.id, static) if isinstance(value, ast.Name) else None
 
-# %% ../../nbs/site/40_names.ipynb #40135901
+# %% ../../nbs/site/40_names.ipynb #be925ba4
 @dataclass(frozen=True)
 class Module:
     "One exported module."
@@ -191,23 +192,27 @@ def read_module(path: Path,  # exported
             public = ast.literal_eval(node.value)
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             known |= {entry.name: (entry, node) for entry in _constants(node, name, cell, comments)}
-    methods = [(owner, _function(known[function][1], f"{owner}.{method}", "method", name, known[function][0].cell, comments, 0 if static else 1))
+    methods = [(owner, _function(known[function][1], f"{owner}.{method}", "method", name,
+        known[function][0].cell, comments, 0 if static else 1))
                for owner, method, function, static in attached if function in known]
-    return Module(name, f"{notebook[1]}.html", split_doc(ast.get_docstring(tree))[0], tuple(known[each][0] for each in public if each in known),
+    return Module(name, f"{notebook[1]}.html", split_doc(ast.get_docstring(tree))[0],
+        tuple(known[each][0] for each in public if each in known),
                   tuple(methods))
 
-# %% ../../nbs/site/40_names.ipynb #7257009e
+# %% ../../nbs/site/40_names.ipynb #68ae7920
 def read_library() -> list[Module]:  # sorted by name
     "Every exported module; methods given to a class elsewhere stand with the class."
     paths = sorted(project_path("matattn").rglob("*.py"))
-    modules = [module for path in paths if path.name != "_modidx.py" and (module := read_module(path)) and (module.entries or module.attached)]
+    modules = [module for path in paths if path.name != "_modidx.py"
+        and (module := read_module(path)) and (module.entries or module.attached)]
     attached: dict[str, list[Entry]] = {}
     for module in modules:
         for owner, method in module.attached:
             attached.setdefault(owner, []).append(method)
     whole = []
     for module in modules:
-        entries = tuple(replace(entry, methods=entry.methods + tuple(attached[entry.name])) if entry.kind == "class" and entry.name in attached
+        entries = tuple(replace(entry, methods=entry.methods + tuple(attached[entry.name]))
+            if entry.kind == "class" and entry.name in attached
                         else entry for entry in module.entries)
         whole.append(replace(module, entries=entries))
     return sorted([module for module in whole if module.entries], key=lambda module: module.name)

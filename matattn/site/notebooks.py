@@ -77,7 +77,7 @@ def _renderer(taken: set[str], headings: list, link: Callable[[str], str | None]
 
     return Renderer(escape=False)
 
-# %% ../../nbs/site/30_notebooks.ipynb #201a88cb
+# %% ../../nbs/site/30_notebooks.ipynb #573c89f2
 def _png_size(data: bytes) -> tuple[int, int]:
     "Width and height in pixels, from the head of the file."
     return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
@@ -118,7 +118,7 @@ def _view(figure: dict, files: dict, page: Page) -> str:
     return (f'<div class="view" data-view="{name}" data-script="{relative(place, page.url)}" style="height:{height}px">'
             '<p>A view to turn with the mouse; it needs JavaScript, and no network.</p></div>')
 
-
+# %% ../../nbs/site/30_notebooks.ipynb #2f7f7e08
 def shown_output(output: dict,  # of a code cell
                  files: dict[str, bytes],  # place -> content; pictures and views are added
                  page: Page,  # that shows it

@@ -126,7 +126,7 @@ def _run_elsewhere(page: Page) -> Path | None:
         reads += records_dir().rglob("*.json")
     return path if page.folder == "experiments" or all(path.stat().st_mtime >= read.stat().st_mtime for read in reads) else None
 
-# %% ../../nbs/site/20_outputs.ipynb #1f309e84
+# %% ../../nbs/site/20_outputs.ipynb #f560de0d
 @dataclass
 class Outputs:
     "What is known of the outputs of one page."
@@ -184,7 +184,7 @@ def _run_one(job: tuple) -> str:
     except Exception as error:  # whatever it is, it is this notebook's and no other's
         return f"{type(error).__name__}: {error}"
 
-
+# %% ../../nbs/site/20_outputs.ipynb #eaf02164
 def _run_apart(job: tuple) -> str:
     "Run a notebook in a process that shares nothing with this one: a few things do not work in a forked one."
     code = "import json, sys; from matattn.site.outputs import _run_one; print('\\n\\n' + _run_one(json.loads(sys.argv[1])))"

@@ -18,7 +18,7 @@ from ..core.records import is_embedded, read_records, record_path
 from ..core.runtime import project_path
 from .pages import Page, relative, repository
 
-# %% ../../nbs/site/50_results.ipynb #331ab37d
+# %% ../../nbs/site/50_results.ipynb #7c2335ee
 @dataclass(frozen=True)
 class Figure:
     "A figure of the project."
@@ -48,7 +48,7 @@ def all_figures(pages: list[Page],  # of the site
     found = {figure.name: figure for page in pages if page.folder == "reports" for figure in _saved(page)}
     return [found[name] for name in found if name in there] + [Figure(name, "", "", "") for name in sorted(there - set(found))]
 
-
+# %% ../../nbs/site/50_results.ipynb #98af452b
 def _reads(source: str, experiment: str) -> bool:
     "Whether a report's code asks for the record of an experiment: by its name, or by a name put together from a quoted word."
     for asked in re.findall(r"best_record\(f?[\"']([^\"']+)[\"']", source):
@@ -109,7 +109,7 @@ def verdicts_html(claims: list[dict],  # evaluated
     head = "".join(f'<th scope="col">{word}</th>' for word in ("claim", "published", "ours", "unit", "verdict"))
     return f'<div class="table" tabindex="0"><table class="verdicts"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
-# %% ../../nbs/site/50_results.ipynb #19ad6fea
+# %% ../../nbs/site/50_results.ipynb #c0eaa4eb
 def experiment_claims() -> Mapping[str, list[dict]]:  # experiment -> evaluated claims
     "The verdicts by experiment."
     found: dict[str, list[dict]] = {}
@@ -139,7 +139,10 @@ def experiment_html(page: Page,  # of an experiment
     "Verdicts, record and pictures of an experiment."
     name = page.source.stem
     records = [record for record in read_records(profile="paper") if record["experiment"] == name and not is_embedded(record)]
-    parts = ['<h2 id="the-paper-record">What the paper record says<a class="anchor" href="#the-paper-record" aria-label="Link to this part">#</a></h2>']
-    parts += [_facts(record) for record in records] or [f"<p>There is no paper record yet: <code>matattn run {name} --profile paper</code> makes it.</p>"]
+    parts = [
+        '<h2 id="the-paper-record">What the paper record says'
+        '<a class="anchor" href="#the-paper-record" aria-label="Link to this part">#</a></h2>']
+    parts += [_facts(record) for record in records] or [
+        f"<p>There is no paper record yet: <code>matattn run {name} --profile paper</code> makes it.</p>"]
     parts += [verdicts_html(claims)] if claims else []
     return f'<section class="record">{"".join(parts)}{"".join(picture(figure, page.url) for figure in figures)}</section>'

@@ -10,7 +10,7 @@ import json
 import re
 from html.parser import HTMLParser
 
-# %% ../../nbs/site/55_search.ipynb #6a5960c1
+# %% ../../nbs/site/55_search.ipynb #2c3f92fc
 _VOID = {"img", "br", "hr", "input", "meta", "link", "wbr", "source", "col"}
 _SILENT = {"pre", "table", "math", "script", "style", "nav", "button", "small", "details", "dl"}
 
@@ -29,7 +29,7 @@ class _Parts(HTMLParser):
             self.main = 1
         if self.muted:
             self.muted += tag not in _VOID
-        elif tag in self.silent or (tag == "a" and marks.get("class") in ("anchor", "source")) or (tag == "span" and marks.get("class") == "kind"):
+        elif tag in self.silent or (tag, marks.get("class")) in (("a", "anchor"), ("a", "source"), ("span", "kind")):
             self.muted = 1
         elif self.main and re.fullmatch("h[1-4]", tag):
             self.heading = True
