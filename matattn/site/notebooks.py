@@ -210,7 +210,7 @@ def shown_cells(notebook: dict,  # with its outputs
             cells.append({**cell, "source": code, "outputs": outputs, "metadata": {**cell["metadata"], "site": look}})
     return cells
 
-# %% ../../nbs/site/30_notebooks.ipynb #1e045898
+# %% ../../nbs/site/30_notebooks.ipynb #921b8c5e
 @dataclass
 class Body:
     "What a notebook gives for its page."
@@ -239,7 +239,7 @@ def finish(text: str,  # HTML
     text = re.sub(r'<table(?: border="1")?', '<div class="table" tabindex="0"><table', text)
     return text.replace("</table>", "</table></div>")
 
-
+# %% ../../nbs/site/30_notebooks.ipynb #a6240c80
 def _exporter(renderer, module: str):
     "nbconvert's exporter with this site's template and Markdown."
     from jinja2 import pass_context
@@ -275,7 +275,7 @@ def render_notebook(notebook: dict,  # with its outputs
     body.html = finish(text, page, places | {name.partition("#")[0] for name in names.values()})
     return body
 
-
+# %% ../../nbs/site/30_notebooks.ipynb #9b48da47
 def inline_markdown(text: str,  # one paragraph of Markdown
                     page: Page,  # that holds it
                     places: set[str],  # of all pages
