@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_WAIT_POLICY ?= passive
 unexport PYTHONPATH PYTHONHOME JUPYTER_PATH
 .DEFAULT_GOAL := help
-.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest lint export site \
+.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest check-wheel badges lint export site \
         clean-notebooks readme hooks clean
 
 help: ## this list
@@ -48,8 +48,7 @@ hooks: venv ## git and Jupyter hooks that clean and merge notebooks
 
 reproduce: venv ## run every experiment (PROFILE=smoke|quick|paper), then the reports
 	@status=0; \
-	matattn run all --profile $(PROFILE) --regenerate || status=1; \
-	matattn report || status=1; \
+	matattn run all --profile $(PROFILE) --regenerate --reports || status=1; \
 	matattn claims || status=1; \
 	echo "reports: runs/reports/   figures: figures/   records: nbs/experiments/records/"; \
 	exit $$status
@@ -63,6 +62,9 @@ site: venv ## the notebooks, the API and the figures as pages in _docs/, which n
 
 readme: venv ## README.md from nbs/index.ipynb
 	matattn readme
+
+badges: venv ## badges, and the cells for Colab, on the notebooks for readers
+	python -c 'from matattn.demo.online import write_openings; print(*write_openings(), sep="\n")'
 
 # ---- changing the library
 
@@ -111,6 +113,9 @@ check-smoke: venv
 check-pytest: export OMP_NUM_THREADS := 1
 check-pytest: venv
 	$(call check,pytest,python -m pytest -p no:cacheprovider --durations 5 tests)
+
+check-wheel: venv ## a wheel alone, in an environment of its own outside the checkout, runs the demo and three experiments
+	$(call check,wheel,python tests/wheel.py)
 
 clean: ## remove what runs and builds leave (not .venv)
 	rm -rf runs _docs build dist *.egg-info .pytest_cache .ruff_cache

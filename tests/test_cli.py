@@ -73,7 +73,7 @@ def test_wrong_input_is_one_sentence(tmp_path):
 
 
 def test_outside_a_checkout(tmp_path):
-    for command in (["run", "all"], ["claims"]):
+    for command in (["run", "all"], ["claims"], ["report"]):
         done = call(*command, MATATTN_ROOT=str(tmp_path))
         assert done.returncode == 2 and "checkout" in done.stderr and done.stderr.count("\n") == 1
     assert call("list", MATATTN_ROOT=str(tmp_path)).returncode == 0

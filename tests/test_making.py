@@ -1,18 +1,21 @@
 """The notebooks that make the embedded sets still run, and make what the library ships."""
 
+import json
 import sys
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 from conftest import ROOT, code_cells
+from safetensors import safe_open
 
+from matattn.core.modelfiles import shipped_folder
 from matattn.structures.embedded import load_embedded
 from matattn.structures.sets import StructureSet
 
 
-def make(name, monkeypatch, folder, **parameters):
-    "Run a making notebook at a small size, its products in a temporary folder, and read the set that it made."
+def run(name, monkeypatch, folder, **parameters):
+    "Run a making notebook at a small size, its products in a temporary folder."
     import matplotlib.pyplot as plt
 
     monkeypatch.setenv("MATATTN_RUNS", str(folder))
@@ -24,6 +27,12 @@ def make(name, monkeypatch, folder, **parameters):
             if "parameters" in cell["metadata"].get("tags", []):
                 assert scope["ship"] is False, "a shipped set is replaced on purpose only"
                 scope |= parameters
+    return scope
+
+
+def make(name, monkeypatch, folder, **parameters):
+    "Run a making notebook and read the set that it made."
+    run(name, monkeypatch, folder, **parameters)
     return StructureSet.load(folder/"making"/f"{name.replace('_', '-')}.npz")
 
 
@@ -47,3 +56,17 @@ def test_molecules(monkeypatch, tmp_path):
     shipped = load_embedded("xtb-molecules")
     assert found.extras["smiles"].tolist() == shipped.extras["smiles"][:len(found)].tolist()
     same(found, shipped[:len(found)], 1e-3)
+
+
+def card(path):
+    "What a HATNet file says of itself."
+    with safe_open(path, "np") as file:
+        return json.loads(file.metadata()["card"])
+
+
+def test_hatnet_weights(monkeypatch, tmp_path):
+    run("hatnet_weights", monkeypatch, tmp_path, data="embedded", epochs=1)
+    for name in ("hatnet-mos2", "hatnet-cqd"):
+        found, known = (card(folder/f"{name}.safetensors") for folder in (tmp_path/"weights", shipped_folder()))
+        assert set(found) == set(known) and "simulated" in found["data"] and "simulated" not in known["data"]
+        assert found["cross-validated"] == known["cross-validated"]  # of the record, which may have been made anew: then ship again

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['parser', 'main']
 
-# %% ../../nbs/core/70_cli.ipynb #d13889b6
+# %% ../../nbs/core/70_cli.ipynb #4d583a56
 import argparse
+import errno
 import os
 import sys
 
@@ -39,7 +40,10 @@ examples:
         add_group(add)
     return top
 
-# %% ../../nbs/core/70_cli.ipynb #fabca141
+# %% ../../nbs/core/70_cli.ipynb #e843fc6e
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # full or read-only
+
+
 def main(arguments: list[str] | None = None,  # None: those of the process
          ) -> int:  # 0: well; 1: a notebook or a file failed; 2: wrong input; 130: interrupted
     "The `matattn` program."
@@ -64,3 +68,9 @@ def main(arguments: list[str] | None = None,  # None: those of the process
     except BrokenPipeError:  # the reader of a pipe has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if os.environ.get("MATATTN_DEBUG") or error.errno not in _NO_PLACE:
+            raise
+        print(f"matattn: {error.filename or 'a file'} cannot be written ({error.strerror}); make room, or work in another folder.",
+              file=sys.stderr)
+        return 2

@@ -15,10 +15,10 @@ from pathlib import Path
 import matattn
 from .runtime import digest, project_path
 
-# %% ../../nbs/core/08_code.ipynb #a37778ea
+# %% ../../nbs/core/08_code.ipynb #e5918249
 _NO_NUMBERS = {f"core.{name}" for name in ("cards", "claims", "cli", "cluster", "code", "commands", "data", "data_commands", "datasets",
-                                           "execution", "needs", "plots", "profiles", "progress", "readme", "records", "runner", "runs",
-                                           "schema", "verdicts")}
+                                           "execution", "needs", "places", "plots", "processes", "profiles", "progress", "readme",
+                                           "records", "runner", "runs", "schema", "verdicts")}
 _NO_NUMBERS |= {"structures.cards", "structures.sources"}
 _FOR_READERS = {"demo", "site"}  # folders of the library whose modules only show what there is
 

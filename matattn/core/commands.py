@@ -5,12 +5,14 @@
 # %% auto #0
 __all__ = ['text_table', 'exit_code', 'run', 'list_runs', 'report', 'claims', 'readme', 'at_least', 'add_commands']
 
-# %% ../../nbs/core/68_commands.ipynb #4737807f
+# %% ../../nbs/core/68_commands.ipynb #59c40a68
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from .runtime import MatattnError
 
@@ -24,7 +26,7 @@ def text_table(header: Iterable[str],  # column names
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join([lines[0], "  ".join("-"*width for width in widths), *lines[1:]])
 
-# %% ../../nbs/core/68_commands.ipynb #766e0830
+# %% ../../nbs/core/68_commands.ipynb #14398968
 def exit_code(outcomes: list,  # of jobs
                resume: str,  # command that goes on after an interruption
                ) -> int:  # 0, 1 (a notebook failed) or 130 (interrupted)
@@ -33,25 +35,48 @@ def exit_code(outcomes: list,  # of jobs
         if outcome.state == "failed":
             place = os.path.relpath(outcome.job.target)
             print(f"{outcome.job.name} failed: {outcome.message}\n  executed notebook: {place}", file=sys.stderr)
-    if any(outcome.state in ("stopped", "not started") for outcome in outcomes):
+        elif outcome.state == "not started" and outcome.message:
+            print(f"{outcome.job.name} was not started: {outcome.message}, which failed", file=sys.stderr)
+    if any(outcome.state == "stopped" or outcome.state == "not started" and not outcome.message for outcome in outcomes):
         print(f"interrupted; finished records are kept, `{resume}` goes on from there.", file=sys.stderr)
         return 130
-    return int(any(outcome.state == "failed" for outcome in outcomes))
+    return int(any(outcome.state in ("failed", "not started") for outcome in outcomes))
+
+
+def _place(options: argparse.Namespace,  # of `matattn run`
+           count: int,  # of jobs
+           ):  # where they run
+    "This machine, or the workers of a scheduler."
+    from matattn.core.runner import ThisMachine
+
+    if options.scheduler is None:
+        return ThisMachine(min(options.jobs, count), options.gpu_jobs)
+    from matattn.core.cluster import Cluster
+
+    return Cluster(options.scheduler, options.gpu_jobs)
 
 
 def run(options: argparse.Namespace) -> int:  # exit code
-    "Make the records of experiments."
+    "Make the records of experiments, then the reports."
+    from matattn.core.places import check_folders
     from matattn.core.runner import run_experiments
     from matattn.core.runs import plan
 
+    began, everything = time.monotonic(), not options.experiment or "all" in options.experiment
+    with_reports = everything and options.profile != "smoke" if options.reports is None else options.reports
     jobs = plan(options.experiment, options.profile, options.seed, options.set, options.max_minutes)
-    outcomes = run_experiments(jobs, options.jobs, options.force, options.regenerate)
+    if with_reports:
+        check_folders(["MATATTN_RUNS", "MATATTN_RECORDS", "MATATTN_FIGURES"])
+    place = _place(options, len(jobs))
+    outcomes = run_experiments(jobs, place, options.force, options.regenerate)
     rows = [(outcome.job.name, f"{outcome.state}{f': {outcome.message}' * (outcome.state == 'skipped')}", f"{outcome.minutes:.1f}",
              os.path.relpath(outcome.job.record) if outcome.job.record.is_file() else None) for outcome in outcomes]
-    print("\n" + text_table(["experiment", "state", "min", "record"], rows) + "\n", flush=True)
-    return exit_code(outcomes, options.resume)
+    print("\n" + text_table(["experiment", "state", "min", "record"], rows))
+    print(f"{len(rows)} experiments in {(time.monotonic() - began)/60:.1f} min\n", flush=True)
+    code = exit_code(outcomes, options.resume)
+    return max(code, _make_reports((), options.jobs, options.resume)) if with_reports and code < 2 else code
 
-# %% ../../nbs/core/68_commands.ipynb #622f9e41
+# %% ../../nbs/core/68_commands.ipynb #55794854
 def list_runs(options: argparse.Namespace) -> int:  # exit code
     "Experiments, what they are, and what there is of each profile."
     from matattn.core.profiles import experiment_names, find_experiment, profile_names
@@ -72,26 +97,37 @@ def list_runs(options: argparse.Namespace) -> int:  # exit code
     return 0
 
 
-def report(options: argparse.Namespace) -> int:  # exit code
-    "Make figures and tables from the records."
+def _make_reports(names: Iterable[str],  # none: all
+                  at_once: int,  # side by side
+                  resume: str,  # command that goes on after an interruption
+                  ) -> int:  # exit code
+    "Execute reports and print what they made."
     from matattn.core.records import figures_dir
-    from matattn.core.runner import run_reports
+    from matattn.core.runner import ThisMachine, run_reports
 
     start = time.time() - 1  # file systems keep times in steps
-    outcomes = run_reports(options.name)
+    outcomes = run_reports(names, ThisMachine(at_once))
     pages = [outcome.job.target.with_suffix(".html") for outcome in outcomes if outcome.state == "finished"]
     figures = [path for path in sorted(figures_dir().glob("*")) if path.stat().st_mtime >= start]
     for path in (*pages, *figures):
         print(os.path.relpath(path))
-    return exit_code(outcomes, "matattn report")
+    return exit_code(outcomes, resume)
+
+
+def report(options: argparse.Namespace) -> int:  # exit code
+    "Make figures and tables from the records."
+    return _make_reports(options.name, 1, "matattn report")
 
 
 def claims(options: argparse.Namespace) -> int:  # exit code
     "Published claims and what the records say of them."
-    from matattn.core.claims import verdict_table
+    from matattn.core.ledger import ledger_table, ledger_text, write_ledger
 
-    table = verdict_table()
-    print(text_table(table.columns, table.itertuples(index=False)))
+    table = ledger_table()
+    if options.csv:
+        print(os.path.relpath(write_ledger(Path(options.csv), table)))
+    else:
+        print(ledger_text(table, shutil.get_terminal_size((100, 24)).columns))
     return 0
 
 
@@ -116,26 +152,34 @@ def at_least(low: float,  # smallest value
     convert.__name__ = "whole number" if kind is int else "number"
     return convert
 
-# %% ../../nbs/core/68_commands.ipynb #aa1ee6db
+# %% ../../nbs/core/68_commands.ipynb #217713b4
 def _add_run(add: Callable):
     "`matattn run`."
     command = add("run", run, "make the records of experiments", """
 examples:
-  matattn run all --profile quick            every experiment, as a laptop can
+  matattn run all --profile quick            every experiment, as a laptop can, then the reports
+  matattn run all --profile paper --jobs 2   two notebooks side by side, one of them with the GPU
+  matattn run all --scheduler local:2        two workers of Dask, which may be killed
+  matattn run all --scheduler tcp://host:8786   the workers of a scheduler; slurm:FILE asks Slurm for some
   matattn run hatnet_mos2 --profile paper    one experiment on the full set
   matattn run hatnet_cqd --seed 0 1 2        three records
   matattn run hatnet_mos2 --set data=real    another value for one parameter
-a finished record is skipped; after an interruption the same command goes on.""")
+a finished record is skipped; after an interruption the same command goes on. Experiments start after those that they need
+(nbs/experiments/needs.yaml); a notebook that is far over its time limit is ended.""")
     command.add_argument("experiment", nargs="*", help="experiments, or 'all' (the default)")
     command.add_argument("--profile", "-p", default="quick", help="smoke, quick or paper (default: quick)")
     command.add_argument("--seed", type=at_least(0, int), nargs="+", default=[0], help="one record for each (default: 0)")
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter's value; repeatable")
     command.add_argument("--max-minutes", type=at_least(0, float), metavar="M", help="time limit of each notebook; 0: none")
     command.add_argument("--jobs", "-j", type=at_least(1, int), default=1, metavar="N", help="notebooks side by side (default: 1)")
+    command.add_argument("--scheduler", metavar="WHERE", help="local:N, tcp://HOST:PORT or slurm:FILE: run on workers of Dask, not --jobs")
+    command.add_argument("--gpu-jobs", type=at_least(1, int), default=1, metavar="N",
+                         help="of them with a GPU, if there is one (default: 1)")
+    command.add_argument("--reports", action=argparse.BooleanOptionalAction, help="reports too (default: with 'all', except in smoke)")
     command.add_argument("--force", action="store_true", help="make finished records again")
     command.add_argument("--regenerate", action="store_true", help="do not count records that this checkout and code did not make")
 
-# %% ../../nbs/core/68_commands.ipynb #8b625886
+# %% ../../nbs/core/68_commands.ipynb #efedd0c3
 def add_commands(add: Callable,  # add(name, function, summary, epilog) -> parser of a command
                  ):
     "Add these commands to a program."
@@ -150,9 +194,11 @@ examples:
   matattn report                  every report; pages under runs/reports, pictures under figures
   matattn report hatnet_table     one of them""")
     command.add_argument("name", nargs="*", help="reports (default: all)")
-    add("claims", claims, "published claims and the verdict on each", """
+    command = add("claims", claims, "published claims and the verdict on each", """
 examples:
-  matattn claims    every claim, what the paper says, what the records say""")
+  matattn claims                     by paper: what it says, what the records say
+  matattn claims --csv ledger.csv    all columns, for a spreadsheet""")
+    command.add_argument("--csv", metavar="PATH", help="write a CSV file instead of printing")
     add("readme", readme, "write README.md from nbs/index.ipynb", """
 examples:
   matattn readme    anew, after records have changed""")

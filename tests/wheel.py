@@ -1,0 +1,42 @@
+"""`make check-wheel`: a wheel alone, in an environment of its own outside the checkout, runs the demo and three experiments."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ("nbs/demo/explore.ipynb", "nbs/experiments/hatnet_mos2.ipynb", "nbs/experiments/uae_clusters.ipynb",
+             "nbs/experiments/scann_fullerene.ipynb")
+
+
+def run(title: str, *command, folder: Path):
+    "One step, with how long it took; what it has to say is shown when it fails."
+    hidden = ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH")
+    env = {key: value for key, value in os.environ.items() if key not in hidden and key[:8] != "MATATTN_"}
+    env["MATATTN_ROOT"], start = str(folder), time.monotonic()
+    done = subprocess.run([str(part) for part in command], cwd=folder, env=env, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{title} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+    print(f"{title}: {time.monotonic() - start:.0f} s", flush=True)
+    return done.stdout.strip()
+
+
+def main(folder: Path):
+    "Build, install, run."
+    run("build", sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT, folder=folder)
+    (wheel,) = folder.glob("matattn-*.whl")
+    run("environment", sys.executable, "-m", "venv", folder/"env", folder=folder)
+    (python,) = (folder/"env").glob("*/python")
+    run("install", python, "-m", "pip", "install", "-q", "-c", ROOT/"requirements.lock", f"{wheel}[run]", folder=folder)
+    place = run("import", python, "-c", "import matattn; print(matattn.__file__)", folder=folder)
+    assert Path(place).is_relative_to(folder/"env"), f"{place} is not what was installed"
+    for name in NOTEBOOKS:
+        run(name, python, "-m", "papermill", "--no-progress-bar", "--kernel", "python3", ROOT/name, folder/Path(name).name, folder=folder)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        main(Path(place).resolve())
