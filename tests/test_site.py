@@ -149,6 +149,7 @@ def test_outputs_of_elsewhere_are_taken(tmp_path, monkeypatch):
 
 PROBE = """<!DOCTYPE html><title>probe</title><pre id="out"></pre><script>
 const wait = (time) => new Promise((done) => setTimeout(done, time)), found = [];
+const frameDrawn = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 200)));
 const visit = async (url, width) => {
   const frame = document.createElement("iframe");
   frame.style = `width:${width}px;height:900px;border:0`;
@@ -165,7 +166,7 @@ const visit = async (url, width) => {
   const view = inside.querySelector(".view");
   if (view) {
     view.scrollIntoView();
-    for (let turn = 0; turn < 500 && !view.querySelector(".main-svg"); turn++) await wait(200);
+    for (let turn = 0; turn < 500 && !view.querySelector(".main-svg"); turn++) await frameDrawn();
     result.view = Boolean(view.querySelector(".main-svg"));
   }
   const before = inside.documentElement.dataset.theme;
