@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_WAIT_POLICY ?= passive
 unexport PYTHONPATH PYTHONHOME JUPYTER_PATH
 .DEFAULT_GOAL := help
-.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest check-wheel badges lint export \
+.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest check-wheel badges lint export site \
         clean-notebooks readme hooks clean
 
 help: ## this list
@@ -55,6 +55,10 @@ reproduce: venv ## run every experiment (PROFILE=smoke|quick|paper), then the re
 
 report figures: venv ## rerun the reports on the records that are there; writes figures/
 	matattn report
+
+site: export OMP_NUM_THREADS := 1
+site: venv ## the notebooks, the API and the figures as pages in _docs/, which need no network
+	python -m matattn.site
 
 readme: venv ## README.md from nbs/index.ipynb
 	matattn readme
@@ -114,4 +118,4 @@ check-wheel: venv ## a wheel alone, in an environment of its own outside the che
 	$(call check,wheel,python tests/wheel.py)
 
 clean: ## remove what runs and builds leave (not .venv)
-	rm -rf runs build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf runs _docs build dist *.egg-info .pytest_cache .ruff_cache
