@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:  # exit code
     code = exit_code(outcomes, options.resume)
     return max(code, _make_reports((), options.jobs, options.resume)) if with_reports and code < 2 else code
 
-# %% ../../nbs/core/68_commands.ipynb #55794854
+# %% ../../nbs/core/68_commands.ipynb #1c8110b2
 def list_runs(options: argparse.Namespace) -> int:  # exit code
     "Experiments, what they are, and what there is of each profile."
     from matattn.core.profiles import experiment_names, find_experiment, profile_names
@@ -118,7 +118,7 @@ def report(options: argparse.Namespace) -> int:  # exit code
     "Make figures and tables from the records."
     return _make_reports(options.name, 1, "matattn report")
 
-
+# %% ../../nbs/core/68_commands.ipynb #0195c81e
 def claims(options: argparse.Namespace) -> int:  # exit code
     "Published claims and what the records say of them."
     from matattn.core.ledger import ledger_table, ledger_text, write_ledger
