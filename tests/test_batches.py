@@ -166,9 +166,9 @@ def test_a_notebook_that_hangs_is_ended(inside):
     (job,) = plan(["slow"], "smoke")
     assert job.limit == 35
     began = time.monotonic()
-    (outcome,) = run_jobs([Job(job.name, job.source, job.target, job.parameters, job.record, limit=.1)])
-    assert outcome.state == "failed" and outcome.message.startswith("out of time in cell 2/3 after 0.1 min; give it more")
-    assert time.monotonic() - began < 20 and not kernels_of(inside.root)
+    (outcome,) = run_jobs([Job(job.name, job.source, job.target, job.parameters, job.record, limit=.3)])
+    assert outcome.state == "failed" and outcome.message.startswith("out of time in cell 2/3 after 0.3 min; give it more")
+    assert time.monotonic() - began < 40 and not kernels_of(inside.root)
 
 
 def fake_gpus(project, count):

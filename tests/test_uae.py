@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import ROOT
+from scipy import stats
 
 from matattn.core.runtime import MatattnError, TimeBudget
 from matattn.uae.arms import Arm, Outcome, paired_gain, run_arm, train_arm
+from matattn.uae.contests import Bench, Contest
 from matattn.uae.embeddings import UAE
 from matattn.uae.pretraining import TRAININGS, Pretraining, rows_to_learn, run_pretrainings, twins_of_tests
-from matattn.uae.results import Bench, side_entries
+from matattn.uae.results import side_entries
 from matattn.uae.study import PROBLEMS, Source, find_embeddings, load_crystals
 from matattn.uae.training import NetworkRecipe
 
@@ -120,20 +122,28 @@ def test_intervals_of_gains():
     sides = [[Outcome(ids, row[:, None], {}, 0., 1, 1) for row in table] for table in (mine, theirs)]
     gain = paired_gain(*sides, draws=4000)
     assert np.isclose(gain["mean"], 100*(mine.sum()/theirs.sum() - 1))
-    assert np.allclose([gain["low"], gain["high"]], brute_force(mine, theirs), atol=1.)
+    low, high = brute_force(mine, theirs)
+    student = stats.ttest_1samp(np.log(mine.sum(1)/theirs.sum(1)), 0).confidence_interval()  # of three seeds
+    assert np.isclose(gain["low"], min(low, 100*np.expm1(student.low)), atol=1.)
+    assert np.isclose(gain["high"], max(high, 100*np.expm1(student.high)), atol=1.)
+    level = [np.repeat(table[:1], 3, axis=0) for table in (mine, theirs)]  # seeds do not differ: the bootstrap is the wider one
+    same = [[Outcome(ids, row[:, None], {}, 0., 1, 1) for row in table] for table in level]
+    close = paired_gain(*same, draws=4000)
+    assert np.allclose([close["low"], close["high"]], brute_force(*level), atol=1.)
     worse = paired_gain(*sides[::-1])
     assert np.isclose((1 + gain["mean"]/100)*(1 + worse["mean"]/100), 1)
-    clustered = paired_gain(*sides, groups={one: one[-1] for one in ids.tolist()}, draws=4000)
-    assert clustered["high"] - clustered["low"] != gain["high"] - gain["low"]
+    clustered = paired_gain(*same, groups={one: one[-1] for one in ids.tolist()}, draws=4000)
+    assert clustered["high"] - clustered["low"] != close["high"] - close["low"]
 
 
 def test_gains_over_splits_of_their_own(tmp_path):
     "Seeds with other test parts are compared each with its own."
-    arms = [replace(ARM, targets=("ea",), table=table, seed=k, split=k, by="composition") for table in ("own", "one-hot") for k in range(2)]
+    arm = replace(ARM, targets=("ea",), by="composition", recipe=replace(RECIPE, epochs=20))
     bench = Bench(replace(SOURCE, name="hoip"), tmp_path, device="cpu")
-    own, hot = bench.run(arms).values()
+    sides = bench.settle([Contest(arm=replace(arm, table=table), seeds=2, splits=True) for table in ("own", "one-hot")])
+    own, hot = sides.values()
     assert set(own[0].ids) != set(own[1].ids) and not bench.unfinished
-    entry, = side_entries(arms[2].side, hot, bench.source.study("composition"), {"own": own})
+    entry = side_entries(bench, sides, bench.source.study("composition"))[1]
     expected = sum(one.errors.sum() for one in hot)/sum(one.errors.sum() for one in own)
     assert np.isclose(entry["comparison"]["own"]["mean"], 100*(expected - 1)) and entry["metrics"]["mae"]["n"] == 2
     with pytest.raises(MatattnError, match="not tested on the same structures"):
