@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['models_for', 'Answer', 'StructureAnswer', 'answer', 'warm_up', 'alike', 'recommend']
 
-# %% ../../nbs/demo/20_answers.ipynb #c3c49cb2
+# %% ../../nbs/demo/20_answers.ipynb #f5522bd0
 import functools
 import json
 import re
@@ -21,6 +21,7 @@ from ..core.data import DataNotFound
 from ..core.modelfiles import shipped_folder
 from ..core.profiles import nearest
 from ..core.runtime import MatattnError
+from .examples import EXAMPLES
 from .inputs import read_pasted
 from ..hatnet.estimators import load_model
 from ..hatnet.recommendation import rank_grid
@@ -108,29 +109,12 @@ def answer(structures: StructureSet,  # one molecule or crystal, from `read_past
     return StructureAnswer(pd.DataFrame([row for model, one in zip(models, found, strict=True) for row in _rows(model, one)]), tuple(notes),
                            tuple(found))
 
-# %% ../../nbs/demo/20_answers.ipynb #d70a0a57
-_WARMING = """data_warm
-_cell_length_a 4
-_cell_length_b 4
-_cell_length_c 4
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-loop_
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-Cs 0 0 0
-Cl .5 .5 .5
-"""
-
-
+# %% ../../nbs/demo/20_answers.ipynb #66f4ffa6
 def warm_up() -> float:  # seconds that it took
     "Compile what is compiled once on a machine, and open all models of structures."
     start = time.monotonic()
-    for text in ("O", _WARMING):
-        answer(read_pasted(text))
+    for title in ("formaldehyde, as XYZ", "rock salt"):
+        answer(read_pasted(EXAMPLES[title]))
     return time.monotonic() - start
 
 # %% ../../nbs/demo/20_answers.ipynb #96d0f6e2
