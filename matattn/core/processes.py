@@ -27,7 +27,7 @@ from .records import record_text
 from .runs import Job, State, read_outcome, state, upstream
 from .runtime import MatattnError, atomic_write, project_root, usable_cores
 
-# %% ../../nbs/core/63_processes.ipynb #ecb1a1d7
+# %% ../../nbs/core/63_processes.ipynb #eff29524
 def job_environment(at_once: int,  # notebooks that run side by side
                     gpu: bool = True,  # False: it sees no GPU
                     ) -> dict[str, str]:  # environment of one of them
@@ -36,7 +36,7 @@ def job_environment(at_once: int,  # notebooks that run side by side
     threads = os.environ.get("OMP_NUM_THREADS", "")
     threads = str(min(cores, int(threads)) if threads.isdigit() and int(threads) else cores)
     own = {"MATATTN_CORES": str(cores), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
-           "OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", "MATATTN_ROOT": str(project_root())}
+           "LOKY_MAX_CPU_COUNT": "1", "OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", "MATATTN_ROOT": str(project_root())}
     own |= {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
     return {**{name: value for name, value in os.environ.items() if name not in ("JUPYTER_PATH", "MPLBACKEND")}, **own}
 
