@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import resource
 import time
 from pathlib import Path
 
@@ -71,15 +72,22 @@ def test_the_memory_of_a_run(tmp_path):
     check_record(project.record("large"))
 
 
+def spent_below() -> float:
+    "CPU seconds of the processes that this one started and that have ended."
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_overhead(tmp_path):
-    "What a notebook takes beside its cells: at most 4 s; on a busy machine the best of three counts."
-    project, count = Project(tmp_path).notebook("good").profile("good: {}"), 3
-    for _ in range(3):
-        began = time.monotonic()
+    "What a notebook takes beside its cells: at most 4 s. The best of three counts; where others use the cores, time on a core does."
+    project, count, times = Project(tmp_path).notebook("good").profile("good: {}"), 3, []
+    while not times or min(times) > 4 and len(times) < 3:
+        began, spent = time.monotonic(), spent_below()
         assert project("run", "good", "--profile", "smoke", "--force", "--seed", *map(str, range(count)))[0] == 0
         wall = time.monotonic() - began
         books = [json.loads((project.folder("good", f"smoke-seed{seed}")/"notebook.ipynb").read_text()) for seed in range(count)]
-        cells = sum(cell["metadata"]["papermill"]["duration"] for book in books for cell in book["cells"] if cell["cell_type"] == "code")
-        if (wall - cells)/count <= 4:
-            return
-    raise AssertionError(f"{(wall - cells)/count:.1f} s for each notebook, load {os.getloadavg()[0]:.1f}")
+        wall -= sum(cell["metadata"]["papermill"]["duration"] for book in books for cell in book["cells"] if cell["cell_type"] == "code")
+        busy = os.getloadavg()[0] > 1.5*len(os.sched_getaffinity(0))
+        times.append((spent_below() - spent if busy else wall)/count)
+    print(f"{min(times):.1f} s for each notebook, {'on a core' if busy else 'on the clock'}")
+    assert min(times) <= 4, times
