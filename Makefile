@@ -85,7 +85,7 @@ lint: venv ## ruff on modules, tests and notebooks
 test: venv ## everything that continuous integration runs; FRESH=1: what passed before, too
 	@rm -rf $(CHECKS); mkdir -p $(CHECKS); status=0; \
 	echo "checks: lint, notebooks, smoke, pytest, batches (logs in $(CHECKS)/)"; \
-	$(MAKE) --no-print-directory -k -j2 check-pytest check-smoke check-batches check-notebooks check-lint 2>$(CHECKS)/make.log || status=1; \
+	$(MAKE) --no-print-directory -k -j3 check-pytest check-batches check-smoke check-notebooks check-lint 2>$(CHECKS)/make.log || status=1; \
 	cat $(CHECKS)/pytest.log $(CHECKS)/batches.log; \
 	test $$status = 0 || { echo "FAILED: $$(cd $(CHECKS) && echo *.failed | sed 's/\.failed//g')"; exit 1; }
 
@@ -117,7 +117,7 @@ check-pytest: export OMP_NUM_THREADS := 1
 check-pytest: venv
 	$(call check,pytest,python -m pytest -p no:cacheprovider --durations 5 tests $(BATCHES:%=--ignore=%))
 
-# Tests that mostly wait for notebooks of their own: they run beside the others.
+# Tests that mostly wait for notebooks of their own: a third process that needs no third core.
 check-batches: export OMP_NUM_THREADS := 1
 check-batches: venv
 	$(call check,batches,python -m pytest -p no:cacheprovider --durations 5 $(BATCHES))
