@@ -92,7 +92,8 @@ test: venv ## everything that continuous integration runs; FRESH=1: what passed 
 # $(call check,name,command): silent when all is well, the whole log when not.
 define check
 	@start=$$(date +%s); mkdir -p $(CHECKS); \
-	if ( $(2) ) >$(CHECKS)/$(1).log 2>&1 </dev/null; then verdict=$$(cat $(CHECKS)/$(1).unchanged 2>/dev/null || echo passed); else verdict=FAILED; touch $(CHECKS)/$(1).failed; fi; \
+	if ( $(2) ) >$(CHECKS)/$(1).log 2>&1 </dev/null; then verdict=$$(cat $(CHECKS)/$(1).unchanged 2>/dev/null || echo passed); \
+	else verdict=FAILED; touch $(CHECKS)/$(1).failed; fi; \
 	echo "  $(1): $$verdict ($$(( $$(date +%s) - start )) s)"; \
 	test "$$verdict" != FAILED || { case $(1) in pytest|batches) ;; *) cat $(CHECKS)/$(1).log;; esac; exit 1; }
 endef
