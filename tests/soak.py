@@ -74,6 +74,11 @@ class SmokeBatch:
         lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
         return next((line[1:line.index("]")] for line in reversed(lines) if line.startswith("[cell ")), "-")
 
+    def forget(self, name: str):
+        "Take away all that there is of an experiment."
+        shutil.rmtree(self.run_folder(name))
+        self.record(name).unlink()
+
     def record(self, name: str) -> Path:
         return self.folder/"records"/name/"smoke-seed0.json"
 
@@ -139,7 +144,7 @@ def settle(kill: Kill, runner: psutil.Popen, process: psutil.Process | None) -> 
     except psutil.TimeoutExpired:
         runner.kill()
         return "HUNG"
-    words = {-9: "killed", 130: "interrupted", 1: "told", 0: "finished"} if process else {0: "over before"}
+    words = {-9: "killed", 130: "interrupted", 1: "told", 0: "finished"} if process else {0: "MISSED"}
     return words.get(code, f"EXIT {code}")
 
 
@@ -171,7 +176,11 @@ def soak(names: list[str], count: int, seed: int, folder: Path) -> list[str]:
     kills, wrong = draw(timeline, count, seed), []
     for k, kill in enumerate(kills, 1):
         killed.start()
-        if process := wait_for(kill, killed):
+        while not (process := wait_for(kill, killed)) and killed.runner.wait() == 0 and kill.second > .1:
+            killed.forget(kill.experiment)  # it went on from what it kept, and was over before: once more from the start, and sooner
+            kill.second /= 2
+            killed.start()
+        if process:
             strike(kill, killed.runner, process)
         kill.told = settle(kill, killed.runner, process)
         wrong += [f"kill {k}: {kill.told}"] if kill.told.isupper() else []
