@@ -129,7 +129,7 @@ def execute_notebook(source: Path,  # notebook
         logger.removeHandler(strict)
     return None
 
-# %% ../../nbs/core/62_execution.ipynb #66adffe6
+# %% ../../nbs/core/62_execution.ipynb #bc73d0fe
 def _tree_memory() -> int:  # bytes
     "Memory of this process and of all below it; what two of them share counts twice."
     import psutil
@@ -174,7 +174,7 @@ class _Watch:
             largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss*(1 if sys.platform == "darwin" else 1024)
         return round(max(self.seen, largest)/2**20)
 
-
+# %% ../../nbs/core/62_execution.ipynb #c2239208
 def _write_html(target: Path,  # executed notebook
                 ):
     "The executed notebook as a page to read."
