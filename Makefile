@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_WAIT_POLICY ?= passive
 unexport PYTHONPATH PYTHONHOME JUPYTER_PATH
 .DEFAULT_GOAL := help
-.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest check-wheel badges lint export site \
+.PHONY: help venv lock reproduce report figures test check-lint check-types check-notebooks check-smoke check-pytest check-wheel badges lint export site \
         clean-notebooks readme hooks clean
 
 help: ## this list
@@ -70,6 +70,7 @@ badges: venv ## badges, and the cells for Colab, on the notebooks for readers
 
 export: venv ## nbs/ -> matattn/
 	nbdev_export
+	python tests/stubs.py
 
 clean-notebooks: venv ## drop what Jupyter adds to notebooks
 	nbdev_clean
@@ -81,8 +82,8 @@ lint: venv ## ruff on modules, tests and notebooks
 
 test: venv ## everything that continuous integration runs
 	@rm -rf $(CHECKS); mkdir -p $(CHECKS); status=0; \
-	echo "checks: lint, notebooks, smoke, pytest (logs in $(CHECKS)/)"; \
-	$(MAKE) --no-print-directory -k -j2 check-pytest check-notebooks check-smoke check-lint 2>$(CHECKS)/make.log || status=1; \
+	echo "checks: lint, types, notebooks, smoke, pytest (logs in $(CHECKS)/)"; \
+	$(MAKE) --no-print-directory -k -j2 check-pytest check-notebooks check-smoke check-types check-lint 2>$(CHECKS)/make.log || status=1; \
 	cat $(CHECKS)/pytest.log; \
 	test $$status = 0 || { echo "FAILED: $$(cd $(CHECKS) && echo *.failed | sed 's/\.failed//g')"; exit 1; }
 
@@ -96,6 +97,9 @@ endef
 
 check-lint: venv
 	$(call check,lint,ruff check .)
+
+check-types: venv ## mypy on the library, and on a program that uses it; its memory is in runs/mypy
+	$(call check,types,mypy)
 
 # One process for all notebooks: imports are paid once, and joblib's idle workers hold back the end of a second process for 300 s.
 check-notebooks: export OMP_NUM_THREADS := 1

@@ -38,7 +38,9 @@ class Folder:
     def __init__(self,
                  path: Path,  # of the site
                  ):
-        self.path, self.kept, self.made, self.ledger = path, set(), 0, {}
+        self.path, self.made = path, 0
+        self.kept: set = set()
+        self.ledger: dict = {}
         try:
             self.before = json.loads((path/_LEDGER).read_text(encoding="utf8"))
         except (OSError, ValueError):

@@ -65,10 +65,11 @@ def _source(node) -> str:
     return "" if node is None else ast.unparse(node)
 
 
-def _arguments(arguments: ast.arguments) -> list[tuple[str, ast.arg, ast.expr | None]]:
+def _arguments(arguments: ast.arguments) -> list[tuple[str, ast.arg | None, ast.expr | None]]:
     "(name with stars, argument, default), in order."
     plain = arguments.posonlyargs + arguments.args
     defaults = [None]*(len(plain) - len(arguments.defaults)) + arguments.defaults
+    found: list[tuple[str, ast.arg | None, ast.expr | None]]
     found = [(each.arg, each, default) for each, default in zip(plain, defaults, strict=True)]
     found += [(f"*{arguments.vararg.arg}", arguments.vararg, None)] if arguments.vararg else []
     found += [("*", None, None)] if arguments.kwonlyargs and not arguments.vararg else []
@@ -85,7 +86,7 @@ def _signature(node, comments: dict[int, str], skip: int) -> tuple[tuple[Paramet
     owned = node.returns is None and last in {(default or each).end_lineno for _, each, default in arguments if each is not None}
     found = []
     for name, each, default in arguments:
-        line = 0 if each is None else (default or each).end_lineno
+        line = 0 if each is None else (default or each).end_lineno or 0
         meaning = comments.get(line, "") if line != last or owned else ""
         found.append(Parameter(name, _text(each and each.annotation), _source(default), meaning))
     return tuple(found), (_text(node.returns), "" if owned else comments.get(last, ""))
@@ -107,8 +108,8 @@ def _decorators(node) -> set[str]:
 
 def _class(node: ast.ClassDef, module: str, cell: str, comments: dict[int, str]) -> Entry:
     doc, raises = split_doc(ast.get_docstring(node))
-    fields = [Parameter(each.target.id, _text(each.annotation), _source(each.value), comments.get(each.end_lineno, ""))
-              for each in node.body if isinstance(each, ast.AnnAssign)]
+    fields = [Parameter(each.target.id, _text(each.annotation), _source(each.value), comments.get(each.end_lineno or 0, ""))
+              for each in node.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)]
     methods = []
     for each in node.body:
         if not isinstance(each, _FUNCTION):
@@ -177,7 +178,9 @@ def read_module(path: Path,  # exported
         return None
     parts = path.relative_to(project_path("matattn")).with_suffix("").parts
     name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    known, public, attached = {}, [], []
+    known: dict[str, tuple[Entry, ast.stmt]] = {}
+    public: list[str] = []
+    attached: list[tuple[str, str, str, bool]] = []
     for node in tree.body:
         cell = next((key for line, key in reversed(cells) if line <= node.lineno), "")
         if isinstance(node, _FUNCTION):
