@@ -38,8 +38,7 @@ class Folder:
     def __init__(self,
                  path: Path,  # of the site
                  ):
-        self.path, self.made = path, 0
-        self.kept: set = set()
+        self.path, self.kept, self.made = path, set[str](), 0
         self.ledger: dict = {}
         try:
             self.before = json.loads((path/_LEDGER).read_text(encoding="utf8"))

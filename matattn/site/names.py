@@ -140,7 +140,7 @@ def _aliases(node: ast.ImportFrom, module: str, package: tuple[str, ...]) -> dic
     return {each.asname or each.name: (Entry(each.asname or each.name, "alias", module, "", value=f"{origin}.{each.name}"), node)
             for each in node.names}
 
-
+# %% ../../nbs/site/40_names.ipynb #a7c0de4f
 def _attached(node) -> list[tuple[str, str, str, bool]]:
     "(class, method, function, static) of `Class.method = function`; `Class.a, Class.b = f, g` are two, `f()` is what f returns."
     if not isinstance(node, ast.Assign):
