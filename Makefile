@@ -14,8 +14,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_WAIT_POLICY ?= passive
 unexport PYTHONPATH PYTHONHOME JUPYTER_PATH
 .DEFAULT_GOAL := help
-.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest check-batches check-wheel soak \
-        badges lint export site clean-notebooks readme hooks clean
+.PHONY: help venv lock reproduce report figures test check-lint check-types check-notebooks check-smoke check-pytest check-batches \
+        check-wheel soak badges lint export site clean-notebooks readme hooks clean
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/( [a-z-]+)?:.*## /\t/' | awk -F '\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -72,6 +72,7 @@ badges: venv ## badges, and the cells for Colab, on the notebooks for readers
 
 export: venv ## nbs/ -> matattn/
 	nbdev_export
+	python tests/stubs.py
 
 clean-notebooks: venv ## drop what Jupyter adds to notebooks
 	nbdev_clean
@@ -84,8 +85,8 @@ lint: venv ## ruff on modules, tests and notebooks
 
 test: venv ## everything that continuous integration runs; FRESH=1: what passed before, too
 	@rm -rf $(CHECKS); mkdir -p $(CHECKS); status=0; \
-	echo "checks: lint, notebooks, smoke, pytest, batches (logs in $(CHECKS)/)"; \
-	$(MAKE) --no-print-directory -k -j3 check-pytest check-batches check-smoke check-notebooks check-lint 2>$(CHECKS)/make.log || status=1; \
+	echo "checks: lint, types, notebooks, smoke, pytest, batches (logs in $(CHECKS)/)"; \
+	$(MAKE) --no-print-directory -k -j3 check-pytest check-batches check-smoke check-notebooks check-types check-lint 2>$(CHECKS)/make.log || status=1; \
 	cat $(CHECKS)/pytest.log $(CHECKS)/batches.log; \
 	test $$status = 0 || { echo "FAILED: $$(cd $(CHECKS) && echo *.failed | sed 's/\.failed//g')"; exit 1; }
 
@@ -100,6 +101,9 @@ endef
 
 check-lint: venv
 	$(call check,lint,ruff check .)
+
+check-types: venv ## mypy on the library, and on a program that uses it; its memory is in runs/mypy
+	$(call check,types,mypy)
 
 # One process for all notebooks: imports are paid once, and joblib's idle workers hold back the end of a second process for 300 s.
 check-notebooks: export OMP_NUM_THREADS := 1

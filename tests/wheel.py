@@ -35,6 +35,7 @@ def main(folder: Path):
     run("install", python, "-m", "pip", "install", "-q", "-c", ROOT/"requirements.lock", f"{wheel}[run]", folder=folder)
     place = run("import", python, "-c", "import matattn; print(matattn.__file__)", folder=folder)
     assert Path(place).is_relative_to(folder/"env"), f"{place} is not what was installed"
+    assert (Path(place).parent/"py.typed").is_file() and (Path(place).parent/"structures"/"sets.pyi").is_file(), "its types are missing"
     for name in NOTEBOOKS:
         run(name, python, "-m", "papermill", "--no-progress-bar", "--kernel", "python3", folder/name, folder/Path(name).name, folder=folder)
 

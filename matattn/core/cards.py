@@ -182,8 +182,9 @@ class Card:
 
     def columns(self):  # pandas Styler
         "Each column in numbers."
-        table = column_table(self.values, self.units) if self.values else None
-        return table.rename_axis(None).style.format(precision=3, thousands=",") if self.values else None
+        if not self.values:
+            return None
+        return column_table(self.values, self.units).rename_axis(None).style.format(precision=3, thousands=",")
 
     def histograms(self) -> Figure | None:
         "Each column as a histogram, the median marked."
@@ -191,7 +192,7 @@ class Card:
 
     def outliers(self):  # pandas Styler
         "Values far from the median."
-        if not self.values:
+        if not self.values or self.labels is None:
             return None
         table = outlier_table(self.values, self.units, self.labels).rename_axis(None).style.set_properties(**{"text-align": "left"})
         return table.set_table_styles([{"selector": "th.col_heading", "props": [("text-align", "left")]}])

@@ -159,8 +159,9 @@ def evaluate_claim(claim: dict,  # row of the claims file
         missing = ", ".join(record["extras"].get("missing", []))
         verdict = UNTESTABLE if record["profile"] == "paper" else UNMEASURED
         return {**found, "verdict": verdict, "why": f"its record holds no number for it{f'; not at hand: {missing}'*bool(missing)}"}
-    ours, theirs = (entry.get(way) and in_unit(entry[way], claim["unit"], f"{name}, {claim['claim_id']}")
-                    for way in ("audited", "as_published"))
+    place = f"{name}, {claim['claim_id']}"
+    ours = in_unit(entry["audited"], claim["unit"], place)
+    theirs = in_unit(entry["as_published"], claim["unit"], place) if entry.get("as_published") else None
     direction = entry.get("direction") or _DIRECTIONS[claim["metric"]]
     verdict, why = judge(claim["value"], ours, theirs, direction, entry.get("limited", ""), claim["metric"] == "MAE change",
                          entry.get("gain", False))

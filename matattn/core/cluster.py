@@ -122,7 +122,7 @@ def _local(workers: int):
 
 def _leave_ctrl_c_to_the_runner(client):
     "A terminal sends Ctrl-C to the workers that were started here as well; they, and those that replace them, shall not hear it."
-    class Deaf(_dask().WorkerPlugin):
+    class Deaf(_dask().WorkerPlugin):  # type: ignore[misc]
         name = "matattn-ctrl-c"
 
         def setup(self, worker):
@@ -151,7 +151,7 @@ class Workers(ThisMachine):
         distributed, self.workers = _dask(), int(self.rest) if self.here else None
         try:
             if self.here:
-                cluster = self.closing.enter_context(_local(self.workers))
+                cluster = self.closing.enter_context(_local(int(self.rest)))
             elif self.kind == "slurm":
                 cluster, self.workers = slurm_cluster(Path(self.rest).expanduser())
                 self.closing.enter_context(cluster).scale(jobs=self.workers)
@@ -182,7 +182,7 @@ class Workers(ThisMachine):
         return hosts
 
     @property
-    def at_once(self) -> int:  # notebooks side by side
+    def at_once(self) -> int:  # type: ignore[override]  # notebooks side by side
         "What was asked for, or what the scheduler's workers offer now."
         return self.workers or max(1, sum(self._threads().values()))
 

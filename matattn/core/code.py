@@ -23,10 +23,9 @@ _NO_NUMBERS |= {"structures.cards", "structures.sources"}
 _FOR_READERS = {"demo", "site"}  # folders of the library whose modules only show what there is
 
 
-def _module_file(name: str) -> Path | None:  # name below the package, such as "core.runtime"
-    "The file of a module of this library; None when it is no module."
-    path = Path(matattn.__file__).parent.joinpath(*name.split(".")).with_suffix(".py")
-    return path if name and path.is_file() else None
+def _module_file(name: str) -> Path:  # name below the package, such as "core.runtime"
+    "The file of a module of this library, whether or not it is there."
+    return Path(matattn.__file__).parent.joinpath(*name.split(".")).with_suffix(".py")
 
 
 def imported(source: str,  # Python
@@ -43,7 +42,7 @@ def imported(source: str,  # Python
             if node.level or start.split(".")[0] == "matattn":
                 start = start.removeprefix("matattn").removeprefix(".")
                 names |= {start} | {f"{start}.{alias.name}".strip(".") for alias in node.names}
-    return {name for name in names if _module_file(name)}
+    return {name for name in names if name and _module_file(name).is_file()}
 
 # %% ../../nbs/core/08_code.ipynb #9ba50a17
 def used_modules(source: str,  # Python

@@ -70,7 +70,8 @@ def run(options: argparse.Namespace) -> int:  # exit code
     place = _place(options, len(jobs))
     outcomes = run_experiments(jobs, place, options.force, options.regenerate)
     rows = [(outcome.job.name, f"{outcome.state}{f': {outcome.message}' * (outcome.state == 'skipped')}", f"{outcome.minutes:.1f}",
-             outcome.memory, os.path.relpath(outcome.job.record) if outcome.job.record.is_file() else None) for outcome in outcomes]
+             outcome.memory, os.path.relpath(record) if (record := outcome.job.record) and record.is_file() else None)
+            for outcome in outcomes]
     print("\n" + text_table(["experiment", "state", "min", "MiB", "record"], rows))
     print(f"{len(rows)} experiments in {(time.monotonic() - began)/60:.1f} min\n", flush=True)
     code = exit_code(outcomes, options.resume)
@@ -81,17 +82,17 @@ def list_runs(options: argparse.Namespace) -> int:  # exit code
     "Experiments, what they are, and what there is of each profile."
     from matattn.core.profiles import experiment_names, find_experiment, profile_names
     from matattn.core.runner import report_names
-    from matattn.core.runs import plan, state
+    from matattn.core.runs import State, plan, state
 
     rows = []
     for name in experiment_names():
-        found = None
+        found: list[State | None] = [None]*len(profile_names())
         try:
             title = find_experiment(name).title
-            found = [state(*plan([name], profile, [options.seed])) for profile in profile_names()]
+            found = [state(job) for profile in profile_names() for job in plan([name], profile, [options.seed])]
         except MatattnError as error:
             title = f"wrong: {error}"
-        rows.append((name, *(found or [None]*len(profile_names())), title))
+        rows.append((name, *found, title))
     print(text_table(["experiment", *profile_names(), "title"], rows))
     print("\nreports: " + (", ".join(report_names()) or "none"))
     return 0

@@ -12,6 +12,7 @@ import os
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from .datasets import SYNTHESIS, DataFile, DataSet
@@ -121,7 +122,7 @@ def _failure(error: Exception) -> tuple[str, int, bool]:  # (reason, tries worth
     import requests
     import urllib3
 
-    if isinstance(error, requests.exceptions.HTTPError):
+    if isinstance(error, requests.exceptions.HTTPError) and error.response is not None:
         status = error.response.status_code
         return f"the server answers {status} {error.response.reason}", 3 if status >= 500 or status in (202, 429) else 1, False
     if isinstance(error, (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)):
@@ -248,11 +249,11 @@ def _where(entry: DataSet) -> tuple[Path | None, str]:  # (path, "data folder", 
         return found[0], f"prepared in {found[1]}"
     if (folder := cache_dir()/"prepared"/entry.name).is_dir():
         return folder, "prepared in cache"
-    found = [locate(file) for file in entry.files]
-    return found[0] if all(found) else (None, "not here")
+    places = [place for file in entry.files if (place := locate(file))]
+    return places[0] if len(places) == len(entry.files) else (None, "not here")
 
 
-def status() -> list[dict[str, object]]:  # name, title, rows, size (bytes, 0: not known), license, where, path
+def status() -> list[dict[str, Any]]:  # name, title, rows, size (bytes, 0: not known), license, where, path
     "What is on this machine, one entry a data set; nothing is downloaded. Raises `MatattnError`."
     rows = []
     for entry in DATASETS.values():

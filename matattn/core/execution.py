@@ -74,7 +74,7 @@ def _kernel_manager(folder: str,  # for the kernel's connection file and sockets
         def _connection_file_default(self):
             return str(Path(folder)/"kernel.json")
 
-        async def start_kernel(self, **options):
+        async def start_kernel(self, **options):  # type: ignore[override]
             await super().start_kernel(**options, pass_fds=hold)
 
     return Manager

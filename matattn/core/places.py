@@ -30,14 +30,14 @@ def gpu_count() -> int:  # 0: none
 
 def check_device(name: str,  # "auto", "cpu", "cuda", "cuda:1" or "mps"
                  job: str,  # named in the error
-                 count: int,  # GPUs that are there
+                 count: int | None,  # GPUs that are there; None: not known, on other machines
                  ):
-    "Raises `MatattnError` when a notebook asks for a GPU that is not there."
+    "Raises `MatattnError` when a notebook asks for a GPU that is not there, or for what is no device."
     if name in ("auto", "cpu", "mps"):
         return
     if not (match := re.fullmatch(r"cuda(?::(\d+))?", name)):
         raise MatattnError(f"{job}: device '{name}' is not known; use auto, cpu or cuda.")
-    if int(match[1] or 0) >= count:
+    if count is not None and int(match[1] or 0) >= count:
         there = "no GPU is" if not count else "only cuda:0 is" if count == 1 else f"only cuda:0 to cuda:{count - 1} are"
         raise MatattnError(f"{job}: device '{name}' was asked for, but {there} here; use --set device=auto, or cpu.")
 

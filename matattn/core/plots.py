@@ -39,7 +39,8 @@ _STYLE = {
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 7.5, "axes.titlesize": 8, "axes.labelsize": 7.5,
     "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7, "legend.frameon": False, "axes.spines.top": False,
     "axes.spines.right": False, "axes.linewidth": .7, "xtick.major.width": .7, "ytick.major.width": .7, "lines.linewidth": 1.3,
-    "lines.markersize": 3.5, "axes.prop_cycle": mpl.cycler(color=list(COLORS.values())[:6]), "figure.figsize": (COLUMN, 2.5),
+    "lines.markersize": 3.5, "axes.prop_cycle": mpl.cycler(color=list(COLORS.values())[:6]),  # type: ignore[attr-defined]
+    "figure.figsize": (COLUMN, 2.5),
     "figure.dpi": 120, "savefig.dpi": 200, "figure.constrained_layout.use": True, "axes.axisbelow": True, "image.cmap": "cividis",
     "svg.fonttype": "path", "figure.facecolor": "white", "savefig.facecolor": "white"}
 
@@ -48,7 +49,8 @@ _STYLE = {
 def style() -> Iterator[None]:
     "The project's look, for figures made inside the `with` block; nothing outside changes."
     defaults = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith(("backend", "toolbar", "interactive"))}
-    with mpl.rc_context({**defaults, **_STYLE}):
+    settings: dict = {**defaults, **_STYLE}
+    with mpl.rc_context(settings):
         yield
         interactive = mpl.is_interactive()
     mpl.interactive(interactive)  # a notebook turns it on at its first figure; turned off again, later figures would not show

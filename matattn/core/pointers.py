@@ -59,7 +59,7 @@ def fits(result: dict,  # of a record
          ) -> bool:
     "Whether a result is one that is meant."
     for path, wanted in where.items():
-        value = result
+        value: object = result
         for key in path.split("."):
             value = value.get(key) if isinstance(value, dict) else None
         if value != wanted or isinstance(value, bool) != isinstance(wanted, bool):

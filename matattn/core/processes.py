@@ -53,7 +53,7 @@ def lock_paths(job: Job) -> list[Path]:
 
 def _acquire(job: Job) -> list[filelock.BaseFileLock]:
     "Lock a job. Raises `Busy` when another process has it, OSError when a folder cannot be written."
-    taken = []
+    taken: list[filelock.BaseFileLock] = []
     try:
         for path in lock_paths(job):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def _acquire(job: Job) -> list[filelock.BaseFileLock]:
 def _open_files(locks: list[filelock.BaseFileLock],  # that were acquired
                 ) -> list[int]:  # to be passed to another process
     "The open files behind locks; a lock is held as long as one of its holders lives."
-    return [] if os.name == "nt" else [lock._context.lock_file_fd for lock in locks]
+    return [] if os.name == "nt" else [file for lock in locks if (file := lock._context.lock_file_fd) is not None]
 
 # %% ../../nbs/core/63_processes.ipynb #fa1d99a8
 _CHILD = "import sys; from matattn.core.execution import main; main(sys.argv[1])"
@@ -79,9 +79,10 @@ _CHILD = "import sys; from matattn.core.execution import main; main(sys.argv[1])
 
 def _identity(job: Job) -> tuple | None:  # None: no record
     "What tells a new record from the one before."
-    with contextlib.suppress(OSError, AttributeError):
-        status = job.record.stat()
-        return status.st_ino, status.st_mtime_ns
+    if job.record:
+        with contextlib.suppress(OSError):
+            status = job.record.stat()
+            return status.st_ino, status.st_mtime_ns
     return None
 
 
@@ -145,21 +146,22 @@ def _failure(job: Job,  # a job that has ended
 
 
 def _complete(running: Running,  # a notebook whose process has ended
+              place: Path,  # of its record
               ) -> str:  # "" when its notebook is as it was
     "Write into a new record how much memory it took, and which notebook made it, if that one was edited meanwhile."
-    job, record = running.job, json.loads(running.job.record.read_text(encoding="utf8"))
+    job, record = running.job, json.loads(place.read_text(encoding="utf8"))
     edited = notebook_digest(job.source) != running.code
     if (memory := read_outcome(job).get("memory_mib")) is not None:
         record["time"]["memory_mib"] = memory
     if edited:
         record["code"]["notebook"] = running.code
     try:
-        atomic_write(job.record, record_text(record))
+        atomic_write(place, record_text(record))
     except OSError as error:
         return f"its record cannot be completed ({error.strerror}); make room or set MATATTN_RECORDS to another folder" if edited else ""
     return "its notebook was edited while it ran; run it again" if edited else ""
 
-
+# %% ../../nbs/core/63_processes.ipynb #5c1d9e27
 def _end_kernel(scratch: str,  # folder of its connection
                 ):
     "End a kernel whose process has gone without ending it."
@@ -181,7 +183,8 @@ def finish(running: Running,  # a notebook whose process has ended
     if not message and job.record:
         if _identity(job) == running.before:
             message = "all cells ran, but none wrote the record; end the notebook with write_record"
-        elif not (message := _complete(running)) and (now := state(job)).word == "stale" and not now.detail.startswith("cut short"):
+        elif not (message := _complete(running, job.record)) and (now := state(job)).word == "stale" \
+                and not now.detail.startswith("cut short"):
             message = f"its record is wrong: {now.detail}; give write_record the notebook's parameters as config"
     running.release()
     return Outcome(job, "failed" if message else "finished", minutes, message)

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .code import experiment_path
 from .runtime import MatattnError, project_path
@@ -36,21 +37,23 @@ class Parameter:
     help: str = ""  # the comment on its line
 
 
-def _parameter(node: ast.AST,  # a statement of the cell
+def _parameter(node: ast.stmt,  # a statement of the cell
                lines: list[str],  # lines of the cell
                where: str,  # notebook named in the error
                ) -> Parameter:
     "Read one assignment. Raises `MatattnError` when it is no assignment of a literal."
     text = lines[node.lineno - 1].strip()
     target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
     try:
-        default = ast.literal_eval(node.value)
-        name = target.id
-    except (AttributeError, TypeError, ValueError) as error:
+        if not isinstance(target, ast.Name) or value is None:
+            raise ValueError(text)
+        default, name = ast.literal_eval(value), target.id
+    except (TypeError, ValueError) as error:
         raise MatattnError(f"{where}, parameters cell: '{text}' is not 'name: type = literal'; move it to a cell below.") from error
     note = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else type(default).__name__
     types = tuple(part.split("[")[0].strip().replace("NoneType", "None") for part in note.strip("'").split("|"))
-    return Parameter(name, default, types, lines[node.end_lineno - 1].partition("#")[2].strip())
+    return Parameter(name, default, types, lines[(node.end_lineno or node.lineno) - 1].partition("#")[2].strip())
 
 # %% ../../nbs/core/60_profiles.ipynb #93dec308
 def read_cells(path: Path,  # a notebook
@@ -81,7 +84,7 @@ _TYPES = {"str": str, "int": int, "bool": bool, "list": list, "dict": dict, "Non
 
 
 def check_value(parameter: Parameter,  # which parameter
-                value: object,  # value from YAML
+                value: Any,  # value from YAML
                 where: str,  # profile or option named in the error
                 ) -> object:  # the value, an int made a float where a float is wanted
     "A value of the parameter's type. Raises `MatattnError` naming the parameter and the type."
@@ -116,7 +119,7 @@ def read_experiment(path: Path,  # a notebook
     parameters = read_parameters(path)
     if missing := {*_FIXED, "data"} - set(parameters):
         raise MatattnError(f"{path.name}, parameters cell: '{min(missing)}' is missing; add it, as every experiment has it.")
-    lines = next((cell["source"].splitlines() for cell in read_cells(path) if cell["cell_type"] == "markdown"), [])
+    lines: list[str] = next((cell["source"].splitlines() for cell in read_cells(path) if cell["cell_type"] == "markdown"), [])
     title = next((line[2:] for line in lines if line.startswith("# ")), path.stem)
     return Experiment(path.stem, title, next((line[2:] for line in lines if line.startswith("> ")), ""), parameters, path)
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import filelock
 
@@ -34,7 +35,7 @@ class Outcome:
 class Running:
     "A notebook at work."
     job: Job  # which
-    process: object  # that executes it: a process of this machine, or what a scheduler promises
+    process: Any  # that executes it: a process of this machine, or what a scheduler promises
     locks: list[filelock.BaseFileLock]  # held while it runs
     scratch: str  # folder of its kernel's connection
     started: float = field(default_factory=time.monotonic)  # seconds of the monotonic clock
@@ -78,7 +79,9 @@ class Estimate:
                  expected: dict[str, float | None],  # name of a job -> minutes; None: not known
                  at_once: int = 1,  # notebooks side by side
                  ):
-        self.expected, self.at_once, self.past, self.lengths = expected, at_once, [], []
+        self.expected, self.at_once = expected, at_once
+        self.past: list[tuple[float, float]] = []  # (minutes taken, minutes expected)
+        self.lengths: list[float] = []  # minutes
 
     def end(self,
             outcome: Outcome,  # of a job
@@ -86,15 +89,15 @@ class Estimate:
         "Learn from a job that has ended."
         if outcome.state == "finished":
             self.lengths.append(outcome.minutes)
-            if self.expected.get(outcome.job.name):
-                self.past.append((outcome.minutes, self.expected[outcome.job.name]))
+            if expected := self.expected.get(outcome.job.name):
+                self.past.append((outcome.minutes, expected))
 
     def left(self,
              name: str,  # of a job
              minutes: float = 0.,  # it has been running
              ) -> float | None:  # None: not known
         "Minutes that a job still takes."
-        expected, pace = self.expected.get(name), 1
+        expected, pace = self.expected.get(name), 1.
         if self.past:
             taken, guessed = map(sum, zip(*self.past, strict=True))
             pace = taken/guessed
@@ -182,7 +185,7 @@ class LiveProgress(Progress):
     def table(self,
               running: list[Running],  # notebooks at work
               waiting: list[Job],  # not started
-              ) -> "Table":  # noqa: F821
+              ) -> Any:  # rich.table.Table
         "One row a notebook."
         from rich.table import Table
         from rich.text import Text

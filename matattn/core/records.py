@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -134,7 +135,7 @@ def write_record(experiment: str,  # such as "hatnet_mos2"
     name = f"record {experiment}/{run_name(profile, seed)}"
     timing = {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "wall_seconds": budget and round(budget.spent, 1),
               "limit_minutes": budget and budget.minutes, "limit_hit": bool(budget and budget.over)}
-    record = plain({
+    record: Any = plain({
         "schema": 1, "experiment": experiment, "profile": profile, "seed": seed, "config": config, "data": data, "claims": claims,
         "results": results, "extras": extras or {}, "time": timing, "hardware": hardware(), "versions": package_versions(),
         "git": git_revision(), "code": code_digests(experiment)}, name)
@@ -260,9 +261,11 @@ class Stages:
         "The function's result, read from its file when there is one."
         path = self.path(name, function, config)
         if not path.is_file():
-            packed = json.dumps(_pack(function(**config), arrays := []))
+            arrays: list[np.ndarray] = []
+            packed = json.dumps(_pack(function(**config), arrays))
             if arrays:
-                np.savez_compressed(buffer := io.BytesIO(), **{str(i): array for i, array in enumerate(arrays)})
+                named: dict[str, Any] = {str(i): array for i, array in enumerate(arrays)}
+                np.savez_compressed(buffer := io.BytesIO(), **named)
                 _write(path.with_suffix(".npz"), buffer.getvalue(), "stage", "MATATTN_RUNS")
             _write(path, packed, "stage", "MATATTN_RUNS")
         return self.read(path)

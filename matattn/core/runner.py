@@ -199,10 +199,10 @@ def run_experiments(jobs: Iterable[Job],  # from `plan`
     todo = [job for job in jobs if force or judge(job).word != "finished"]
     if todo:
         check_folders(["MATATTN_RUNS", "MATATTN_RECORDS"])
-    if place.here and any("device" in job.parameters for job in todo):
-        count = gpu_count()
+    if any("device" in (job.parameters or {}) for job in todo):
+        count = gpu_count() if place.here else None
         for job in todo:
-            check_device(job.parameters.get("device", "auto"), job.name, count)
+            check_device((job.parameters or {}).get("device", "auto"), job.name, count)
     outcomes = run_jobs(jobs, judge=None if force else judge, place=place)
     if todo:
         write_summary(outcomes)

@@ -147,15 +147,16 @@ def state(job: Job,  # a run
           regenerate: bool = False,  # True: only what this checkout made with this code counts
           ) -> State:
     "Whether a run has to be made."
-    if not job.record.is_file():
+    if job.record is None or not job.record.is_file():
         return State("missing")
+    parameters = job.parameters or {}
     try:
         record = check_record(json.loads(job.record.read_text(encoding="utf8")))
     except (OSError, ValueError) as error:
         return State("stale", f"unreadable: {error}")
-    if changes := differences(record, job.parameters):
+    if changes := differences(record, parameters):
         return State("stale", changes[0])
-    if _cut_short(record, job.parameters["max_minutes"]):
+    if _cut_short(record, parameters["max_minutes"]):
         return State("stale", f"cut short after {record['time']['limit_minutes']:g} min")
     stale, older = _older(job, record, regenerate)
     if stale:

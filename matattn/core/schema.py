@@ -19,7 +19,7 @@ def import_jsonschema() -> ModuleType:  # jsonschema
     "Import jsonschema without the optional check of internationalised addresses."
     absent = "rfc3987_syntax" not in sys.modules
     if absent:
-        sys.modules["rfc3987_syntax"] = None  # makes its import fail, which jsonschema allows for
+        sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # makes its import fail, which jsonschema allows for
     try:
         import jsonschema
     finally:

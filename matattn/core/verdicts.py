@@ -38,8 +38,9 @@ def error_ratio(item: dict,  # of `evaluate_claims`
     metric, turn = item[way], _ERRORS.get(item["metric"])
     if metric is None or metric["mean"] is None or turn is None or (item["statement"] and item["paper"] != "rival"):
         return None
-    ratio, *ends = (None if metric.get(key) is None else turn(metric[key])/turn(item["value"]) for key in ("mean", "low", "high"))
-    return (ratio, *sorted(ends)) if None not in ends else (ratio, None, None)
+    ratio = turn(metric["mean"])/turn(item["value"])
+    ends = [turn(metric[key])/turn(item["value"]) for key in ("low", "high") if metric.get(key) is not None]
+    return (ratio, min(ends), max(ends)) if len(ends) == 2 else (ratio, None, None)
 
 
 def effect(item: dict,  # of `evaluate_claims`
@@ -70,7 +71,8 @@ def draw_claims(ax: Axes,  # where to draw
                 ) -> list[dict]:  # those that are drawn
     "One row a claim: our number, its interval, the colour and mark of its verdict."
     drawn = [item for item in items if place(item)]
-    rows, labels = [], []
+    rows: list[dict | None] = []
+    labels: list[str] = []
     for name, group in itertools.groupby(drawn, heading):
         rows, labels = rows + [None]*bool(name), labels + [name]*bool(name)
         for item in group:
@@ -128,9 +130,10 @@ def _at(result: dict,  # of a record
         path: str,  # such as "configuration.target"
         ) -> str:
     "What lies at a path, as text."
+    value: object = result
     for key in path.split("."):
-        result = result.get(key) if isinstance(result, dict) else None
-    return "–" if result is None else f"{result:,}" if isinstance(result, int) and not isinstance(result, bool) else str(result)
+        value = value.get(key) if isinstance(value, dict) else None
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def record_figure(record: dict,  # of a run
@@ -154,8 +157,8 @@ def record_figure(record: dict,  # of a run
         for ax, value, group, labels in zip(axes[0], panels, groups, names, strict=True):
             numbers = [r["metrics"][metric] for r in group]
             unit = numbers[0]["unit"] or "1"
-            ends = ([m.get(key) for m in numbers] for key in ("mean", "low", "high"))
-            interval_bars(ax, labels, *ends, f"{metric.replace('_', ' ')} ({unit})")
+            means, lows, highs = ([m.get(key) for m in numbers] for key in ("mean", "low", "high"))
+            interval_bars(ax, labels, means, lows, highs, f"{metric.replace('_', ' ')} ({unit})")
             ax.set_title(value, loc="left")
     return fig
 

@@ -161,7 +161,7 @@ def _conditions(name: str,  # "mos2" or "cqd"
     for column, value in fixed.items():
         if column not in levels:
             raise MatattnError(f"the table {name} has no condition '{column}'; {nearest(str(column), levels)}")
-        known = list(kinds[column].levels) or [round(float(level), 4) for level in levels[column]]
+        known: list = list(kinds[column].levels) or [round(float(level), 4) for level in levels[column]]
         if value not in known:
             raise MatattnError(f"{column}: {value} is not in the grid; choose one of {', '.join(map(str, known))}.")
         levels[column] = levels[column][[known.index(value)]]

@@ -34,7 +34,8 @@ def _complaints() -> Iterator[list[str]]:  # filled when it ends
         def emit(self, record):
             heard.append(record.getMessage())
 
-    heard, keeper, logger = [], Keep(), logging.getLogger("rdkit")
+    heard: list[str] = []
+    keeper, logger = Keep(), logging.getLogger("rdkit")
     before = logger.handlers[:], logger.propagate
     logger.handlers, logger.propagate = [keeper], False
     rdBase.LogToPythonLogger()
@@ -74,20 +75,20 @@ def _parsed(text: str):  # RDKit molecule with its hydrogens
 def read_smiles(text: str,  # one SMILES; a name may follow after a blank
                 ) -> StructureSet:  # one molecule, hydrogens included; its id is the name, or the SMILES
     "Place the atoms of a SMILES in space. Raises `MatattnError` for what is no neutral molecule, or cannot be placed."
-    from rdkit.Chem import AllChem
+    from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
     smiles, _, name = text.strip().partition(" ")
-    molecule, options = _parsed(smiles), AllChem.ETKDGv3()
-    options.randomSeed, options.timeout = 7, 5  # s
+    molecule, options = _parsed(smiles), rdDistGeom.ETKDGv3()
+    options.randomSeed, options.timeout = 7, 5  # type: ignore[assignment]  # s
     with _complaints():
-        if AllChem.EmbedMolecule(molecule, options) < 0:
-            options.useRandomCoords = True
-            if AllChem.EmbedMolecule(molecule, options) < 0:
+        if rdDistGeom.EmbedMolecule(molecule, options) < 0:
+            options.useRandomCoords = True  # type: ignore[assignment]
+            if rdDistGeom.EmbedMolecule(molecule, options) < 0:
                 raise MatattnError(f"'{smiles[:60]}' cannot be placed in space; check rings and stereo marks, or paste an XYZ.")
-        if AllChem.MMFFHasAllMoleculeParams(molecule):
-            AllChem.MMFFOptimizeMolecule(molecule, maxIters=1000)
-        elif AllChem.UFFHasAllMoleculeParams(molecule):
-            AllChem.UFFOptimizeMolecule(molecule, maxIters=1000)
+        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
+            rdForceFieldHelpers.MMFFOptimizeMolecule(molecule, maxIters=1000)
+        elif rdForceFieldHelpers.UFFHasAllMoleculeParams(molecule):
+            rdForceFieldHelpers.UFFOptimizeMolecule(molecule, maxIters=1000)
     numbers = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()], dtype=np.uint8)
     return StructureSet(numbers, molecule.GetConformer().GetPositions(), np.array([len(numbers)]), None, np.array([name.strip() or smiles]),
                         extras={"placed": np.array(["by a force field"])})

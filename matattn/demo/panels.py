@@ -48,7 +48,8 @@ class Panel(widgets.VBox):
                  ask: Callable[[], Answer],  # reads the controls; raises `MatattnError` for what is wrong in them
                  below: tuple[widgets.Widget, ...] = (),  # shown under the table
                  ):
-        self._ask, self.found = ask, None
+        self._ask = ask
+        self.found: Answer | None = None
         place = widgets.Layout(width="auto", align_self="flex-start")
         self.button = widgets.Button(description=label, button_style="primary", layout=place)
         self.message, self.table, self.notes = widgets.HTML(), widgets.HTML(), widgets.HTML()
@@ -60,9 +61,9 @@ class Panel(widgets.VBox):
         self.button.disabled, self.message.value = True, "<i>one moment ...</i>"
         self.found, self.table.value, self.notes.value, words = None, "", "", ""
         try:
-            self.found = self._ask()
-            self.table.value = _table(self.found.table)
-            self.notes.value = _listed(self.found.notes)
+            found = self.found = self._ask()
+            self.table.value = _table(found.table)
+            self.notes.value = _listed(found.notes)
         except MatattnError as error:
             words = _told(str(error))
         finally:
@@ -122,14 +123,14 @@ class StructurePanel(Panel):
 
     def _show(self):
         "The picture of the chosen property."
-        shown = self.found is not None and self.color.value is not None
-        self.picture.outputs = _drawn(self.found, self.color.value) if shown else ()
+        found, name = self.found, self.color.value
+        self.picture.outputs = _drawn(found, name) if isinstance(found, StructureAnswer) and name is not None else ()
 
     def ask(self):
         "Predict for what is in the box."
         chosen = self.color.value
         super().ask()
-        names = list(self.found.targets) if self.found else []
+        names: list[str] = list(self.found.targets) if isinstance(self.found, StructureAnswer) else []
         self.color.options = [(name.replace("_", " "), name) for name in names]
         self.color.value = chosen if chosen in names else next(iter(names), None)
         self._show()
@@ -160,7 +161,8 @@ class ConditionsPanel(Panel):
         self.name = widgets.Dropdown(options=[(words, name) for name, words in _TITLES.items()], value=table, description="synthesis",
                                      layout=widgets.Layout(width="30em"))
         self.count = widgets.IntSlider(8, min=1, max=20, description="how many")
-        self.conditions, self._box = {}, widgets.GridBox(layout=widgets.Layout(grid_template_columns="repeat(auto-fit, minmax(18em, 1fr))"))
+        self.conditions: dict[str, widgets.Dropdown] = {}
+        self._box = widgets.GridBox(layout=widgets.Layout(grid_template_columns="repeat(auto-fit, minmax(18em, 1fr))"))
         self.name.observe(lambda _: self._offer(), "value")
         self._offer()
         super().__init__([widgets.HBox([self.name, self.count]), self._box], "Recommend", self._recommended)
@@ -169,7 +171,7 @@ class ConditionsPanel(Panel):
         "The drop-downs of a table."
         levels = grid_levels(self.name.value)
         for column in SPECS[self.name.value].features:
-            known = list(column.levels) or [round(float(level), 4) for level in levels[column.name]]
+            known: list = list(column.levels) or [round(float(level), 4) for level in levels[column.name]]
             options = [("any", None), *((f"{value:g}" if isinstance(value, float) else value, value) for value in known)]
             label = f"{column.label} ({column.unit})" if column.unit else column.label
             self.conditions[column.name] = widgets.Dropdown(options=options, description=label, style={"description_width": "9em"},

@@ -80,7 +80,10 @@ def read_files(paths: Iterable[str | Path],  # files and folders
     "The structures of all files that can be read and are of the wanted kind."
     from tqdm import tqdm
 
-    parts, names, failures, kinds = [], [], [], ("molecules", "crystals")
+    parts: list[StructureSet] = []
+    names: list[str] = []
+    failures: list[str] = []
+    kinds = ("molecules", "crystals")
     files = _expanded(paths, without, failures)
     for file in tqdm(files, desc="reading", unit="file", leave=False, disable=None if progress is None else not progress):
         try:
@@ -95,7 +98,7 @@ def read_files(paths: Iterable[str | Path],  # files and folders
             failures.append(_told(file, error))
     return Read(StructureSet.concatenate(parts) if parts else None, np.array(names, dtype=str), tuple(failures))
 
-# %% ../../nbs/models/20_files.ipynb #399850e4
+# %% ../../nbs/models/20_files.ipynb #2d984a31
 @dataclass(frozen=True)
 class FilePredictions:
     "What models say of the structures of some files."
@@ -121,7 +124,8 @@ class FilePredictions:
         "One row a structure: file, id, formula, atoms and the predicted values, with units in the header."
         import pandas as pd
 
-        s, columns = self.predictions[0].structures, {}
+        s = self.predictions[0].structures
+        columns: dict[str, np.ndarray] = {}
         for labels, one in zip(self.labels(), self.predictions, strict=True):
             columns |= {f"{label} ({unit})" if unit else label: one.values[:, k]
                         for k, (label, unit) in enumerate(zip(labels, one.units, strict=True))}
@@ -131,10 +135,22 @@ class FilePredictions:
         "The table as text."
         return self.table().to_csv(index=False, float_format="%.8g", lineterminator="\n")
 
-# %% ../../nbs/models/20_files.ipynb #5bb86b4e
+    def write(self,
+              path: str | Path,  # of the file; it is replaced when it is there
+              out: str = "csv",  # or "extxyz"
+              ) -> Path:  # the path
+        "Write the table or the structures, all or nothing. Raises `MatattnError` for a place that cannot be written."
+        if out == "extxyz":
+            structures, columns = _annotated(self)
+            return write_xyz(structures, path, columns)
+        return write_file(path, self.csv())
+
+# %% ../../nbs/models/20_files.ipynb #36f8ad04
 def _annotated(found: FilePredictions) -> tuple[StructureSet, dict[str, np.ndarray]]:  # structures with values, columns of the atoms
     "What an extended xyz holds."
-    targets, units, columns = {}, {"file": found.files}, {}
+    targets: dict[str, np.ndarray] = {}
+    columns: dict[str, np.ndarray] = {}
+    units = {"file": found.files}
     for labels, one in zip(found.labels(), found.predictions, strict=True):
         labels = [re.sub(r"\W", "_", label) for label in labels]
         for k, label in enumerate(labels):
@@ -145,26 +161,13 @@ def _annotated(found: FilePredictions) -> tuple[StructureSet, dict[str, np.ndarr
             columns[f"{label}_ratio"] = np.round(one.ratios()[:, k].astype(float), 6)
     return replace(found.predictions[0].structures, targets=targets, extras=units), columns
 
-
-def _write(found: FilePredictions,
-           path: str | Path,  # of the file; it is replaced when it is there
-           out: str = "csv",  # or "extxyz"
-           ) -> Path:  # the path
-    "Write the table or the structures, all or nothing. Raises `MatattnError` for a place that cannot be written."
-    if out == "extxyz":
-        structures, columns = _annotated(found)
-        return write_xyz(structures, path, columns)
-    return write_file(path, found.csv())
-
-
-FilePredictions.write = _write
-
 # %% ../../nbs/models/20_files.ipynb #b7a172a4
 def _accepted(read: Read,
               models: Sequence[Pretrained],
               ) -> Read:
     "The structures that all models take."
-    refused, failures = {}, {}
+    refused: dict[int, str] = {}  # row -> why
+    failures: dict[str, list[str]] = {}  # file -> why, for each of its rows
     for model in models:
         refused = model.refused(read.structures) | refused
     for row in sorted(refused):
@@ -185,9 +188,10 @@ def predict_files(paths: Iterable[str | Path],  # files and folders
     kinds = {model.seen["periodic"] for model in models}
     if len(kinds) != 1:
         raise MatattnError("predict: give at least one model, and models for molecules apart from models for crystals, in two calls.")
-    read = read_files(paths, *kinds, without, progress)
+    read = read_files(paths, kinds.pop(), without, progress)
     read = _accepted(read, models) if read.structures is not None else read
-    notes, found = (), ()
+    notes: tuple[str, ...] = ()
+    found: tuple[Predictions, ...] = ()
     if read.structures is not None:
         notes = tuple(sentence for model in models for sentence in model.unseen(read.structures))
         found = tuple(predict_all(models, read.structures, jobs, progress))

@@ -5,7 +5,14 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/scann/00___init__.ipynb #017ea83b
+# %% ../../nbs/scann/00___init__.ipynb #bbe5f602
+from typing import TYPE_CHECKING
+
+# %% ../../nbs/scann/00___init__.ipynb #58740d2c
+if TYPE_CHECKING:
+    from matattn.scann.pretrained import SCANN as SCANN
+
+
 def __getattr__(name: str):  # the name of an attribute that the package lacks
     "The class SCANN, complete. Raises `AttributeError` for any other name."
     if name == "SCANN":

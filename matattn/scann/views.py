@@ -158,7 +158,10 @@ def view(x: StructureSet | Predictions,  # molecules or crystals; or what a mode
     from plotly.graph_objects import Figure
 
     structures = x.structures if isinstance(x, Predictions) else x
-    ratios = dict(zip(x.targets, x.ratios().T, strict=True)) if ratios is None else ratios
+    if ratios is None:
+        if not isinstance(x, Predictions):
+            raise MatattnError("view: structures alone have no ratios; give one for each atom, or what `predict` of a model returned.")
+        ratios = dict(zip(x.targets, x.ratios().T, strict=True))
     entries = list(_entries(structures, ratios if isinstance(ratios, Mapping) else {"": ratios}, kind))
     owners = np.repeat(np.arange(len(entries)), [len(traces) for *_, traces in entries])
     figure = Figure([trace.update(visible=k == 0) for k, (*_, traces) in enumerate(entries) for trace in traces])
@@ -225,8 +228,8 @@ def draw(ax: Axes,  # where to draw
         _disc(ax, place[:2], radius, color, order)
         if wanted[row]:
             dark = np.dot(color, (.3, .59, .11)) < .5
-            ax.text(*place[:2], f"{SYMBOLS[structure.numbers[row]]}\n{ratios[row]:.2f}", ha="center", va="center", fontsize=5, zorder=1e3,
-                    linespacing=.9, color="white" if dark else "black")
+            ax.text(place[0], place[1], f"{SYMBOLS[structure.numbers[row]]}\n{ratios[row]:.2f}", ha="center", va="center", fontsize=5,
+                    zorder=1e3, linespacing=.9, color="white" if dark else "black")
     ax.set(aspect="equal", title=title)
     ax.autoscale_view()
     ax.axis("off")

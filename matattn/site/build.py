@@ -38,7 +38,8 @@ class Folder:
     def __init__(self,
                  path: Path,  # of the site
                  ):
-        self.path, self.kept, self.made, self.ledger = path, set(), 0, {}
+        self.path, self.kept, self.made = path, set[str](), 0
+        self.ledger: dict = {}
         try:
             self.before = json.loads((path/_LEDGER).read_text(encoding="utf8"))
         except (OSError, ValueError):

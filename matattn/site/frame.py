@@ -56,7 +56,7 @@ def branches(there: Iterable[Section],  # sections with notebooks
 
 def _groups(tree: list[Branch]) -> dict[str, str]:
     "Upper navigation: group -> place."
-    firsts = {}
+    firsts: dict[str, str] = {}
     for branch in tree:
         firsts.setdefault(branch.group, branch.url.partition("#")[0])
     order = ("Results", "Experiments", "Data", "Library", "API", "Figures")

@@ -65,10 +65,11 @@ def _source(node) -> str:
     return "" if node is None else ast.unparse(node)
 
 
-def _arguments(arguments: ast.arguments) -> list[tuple[str, ast.arg, ast.expr | None]]:
+def _arguments(arguments: ast.arguments) -> list[tuple[str, ast.arg | None, ast.expr | None]]:
     "(name with stars, argument, default), in order."
     plain = arguments.posonlyargs + arguments.args
     defaults = [None]*(len(plain) - len(arguments.defaults)) + arguments.defaults
+    found: list[tuple[str, ast.arg | None, ast.expr | None]]
     found = [(each.arg, each, default) for each, default in zip(plain, defaults, strict=True)]
     found += [(f"*{arguments.vararg.arg}", arguments.vararg, None)] if arguments.vararg else []
     found += [("*", None, None)] if arguments.kwonlyargs and not arguments.vararg else []
@@ -85,7 +86,7 @@ def _signature(node, comments: dict[int, str], skip: int) -> tuple[tuple[Paramet
     owned = node.returns is None and last in {(default or each).end_lineno for _, each, default in arguments if each is not None}
     found = []
     for name, each, default in arguments:
-        line = 0 if each is None else (default or each).end_lineno
+        line = 0 if each is None else (default or each).end_lineno or 0
         meaning = comments.get(line, "") if line != last or owned else ""
         found.append(Parameter(name, _text(each and each.annotation), _source(default), meaning))
     return tuple(found), (_text(node.returns), "" if owned else comments.get(last, ""))
@@ -107,8 +108,8 @@ def _decorators(node) -> set[str]:
 
 def _class(node: ast.ClassDef, module: str, cell: str, comments: dict[int, str]) -> Entry:
     doc, raises = split_doc(ast.get_docstring(node))
-    fields = [Parameter(each.target.id, _text(each.annotation), _source(each.value), comments.get(each.end_lineno, ""))
-              for each in node.body if isinstance(each, ast.AnnAssign)]
+    fields = [Parameter(each.target.id, _text(each.annotation), _source(each.value), comments.get(each.end_lineno or 0, ""))
+              for each in node.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)]
     methods = []
     for each in node.body:
         if not isinstance(each, _FUNCTION):
@@ -139,15 +140,30 @@ def _aliases(node: ast.ImportFrom, module: str, package: tuple[str, ...]) -> dic
     return {each.asname or each.name: (Entry(each.asname or each.name, "alias", module, "", value=f"{origin}.{each.name}"), node)
             for each in node.names}
 
+# %% ../../nbs/site/40_names.ipynb #a7c0de4f
+def _attached(node) -> list[tuple[str, str, str, bool]]:
+    "(class, method, function, static) of `Class.method = function`; `Class.a, Class.b = f, g` are two, `f()` is what f returns."
+    if not isinstance(node, ast.Assign):
+        return []
+    pairs: list[tuple[ast.expr, ast.expr]] = [(node.targets[0], node.value)]
+    if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+        pairs = list(zip(node.targets[0].elts, node.value.elts, strict=True))
+    found = []
+    for target, value in pairs:
+        if isinstance(target, ast.Attribute):
+            kind = _text(value.func) if isinstance(value, ast.Call) else ""
+            if isinstance(value, ast.Call) and kind in ("staticmethod", "property", "classmethod"):
+                value = value.args[0]
+            if isinstance(value, ast.Name | ast.Call):
+                function = f"{_text(value.func)}()" if isinstance(value, ast.Call) else value.id
+                found.append((_text(target.value), target.attr, function, kind in ("staticmethod", "classmethod")))
+    return found
 
-def _attached(node) -> tuple[str, str, str, bool] | None:
-    "(class, method, function, static) of `Class.method = function`."
-    if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Attribute):
-        return None
-    target, value, static = node.targets[0], node.value, False
-    if isinstance(value, ast.Call) and _text(value.func) in ("staticmethod", "property", "classmethod"):
-        static, value = _text(value.func) != "property", value.args[0]
-    return (_text(target.value), target.attr, value.id, static) if isinstance(value, ast.Name) else None
+
+def _defined(known: Mapping[str, tuple], function: str) -> ast.stmt:
+    "A function of a module; what `f()` returns is the function that f defines."
+    node = known[function.removesuffix("()")][1]
+    return next(each for each in node.body if isinstance(each, _FUNCTION)) if function.endswith("()") else node
 
 # %% ../../nbs/site/40_names.ipynb #be925ba4
 @dataclass(frozen=True)
@@ -177,7 +193,9 @@ def read_module(path: Path,  # exported
         return None
     parts = path.relative_to(project_path("matattn")).with_suffix("").parts
     name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    known, public, attached = {}, [], []
+    known: dict[str, tuple[Entry, ast.stmt]] = {}
+    public: list[str] = []
+    attached: list[tuple[str, str, str, bool]] = []
     for node in tree.body:
         cell = next((key for line, key in reversed(cells) if line <= node.lineno), "")
         if isinstance(node, _FUNCTION):
@@ -187,14 +205,14 @@ def read_module(path: Path,  # exported
         elif isinstance(node, ast.ImportFrom):
             known |= _aliases(node, name, parts[:-1])
         elif found := _attached(node):
-            attached.append(found)
+            attached += found
         elif isinstance(node, ast.Assign) and _text(node.targets[0]) == "__all__":
             public = ast.literal_eval(node.value)
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             known |= {entry.name: (entry, node) for entry in _constants(node, name, cell, comments)}
-    methods = [(owner, _function(known[function][1], f"{owner}.{method}", "method", name,
-        known[function][0].cell, comments, 0 if static else 1))
-               for owner, method, function, static in attached if function in known]
+    methods = [(known[owner][0].value or f"{name}.{owner}", _function(_defined(known, function), f"{owner}.{method}", "method", name,
+        known[function.removesuffix("()")][0].cell, comments, 0 if static else 1))
+               for owner, method, function, static in attached if function.removesuffix("()") in known and owner in known]
     return Module(name, f"{notebook[1]}.html", split_doc(ast.get_docstring(tree))[0],
         tuple(known[each][0] for each in public if each in known),
                   tuple(methods))
@@ -211,9 +229,8 @@ def read_library() -> list[Module]:  # sorted by name
             attached.setdefault(owner, []).append(method)
     whole = []
     for module in modules:
-        entries = tuple(replace(entry, methods=entry.methods + tuple(attached[entry.name]))
-            if entry.kind == "class" and entry.name in attached
-                        else entry for entry in module.entries)
+        entries = tuple(replace(entry, methods=entry.methods + tuple(attached.get(f"{module.name}.{entry.name}", [])))
+                        if entry.kind == "class" else entry for entry in module.entries)
         whole.append(replace(module, entries=entries))
     return sorted([module for module in whole if module.entries], key=lambda module: module.name)
 

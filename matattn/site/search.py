@@ -21,7 +21,8 @@ class _Parts(HTMLParser):
     def __init__(self, tables: bool):
         super().__init__()
         self.silent = _SILENT - {"table"} if tables else _SILENT
-        self.parts, self.main, self.muted, self.heading, self.skipped = [], 0, 0, False, ""
+        self.main, self.muted, self.heading, self.skipped = 0, 0, False, ""
+        self.parts: list[list[str]] = []  # [anchor, heading, prose]
 
     def handle_starttag(self, tag, attrs):
         marks = dict(attrs)

@@ -7,6 +7,8 @@ __all__ = ['place_of', 'element_counts', 'plot_elements', 'plot_sizes', 'twin_pa
            'StructureCard', 'open_card']
 
 # %% ../../nbs/structures/90_cards.ipynb #9bdee533
+from typing import Any
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -58,7 +60,7 @@ def plot_elements(s: StructureSet,  # molecules or crystals
         for number in range(1, 119):
             row, column = place_of(number)
             there = counts[number] > 0
-            face = colors(scale(counts[number])) if there else "#f6f6f6"
+            face = colors(scale(counts[number])) if there else mpl.colors.to_rgba("#f6f6f6")
             dark = there and .3*face[0] + .59*face[1] + .11*face[2] < .5
             ink = "white" if dark else "black" if there else "#bbbbbb"
             ax.add_patch(plt.Rectangle((column - .47, row - .47), .94, .94, facecolor=face, edgecolor="#dddddd", linewidth=.4))
@@ -68,7 +70,7 @@ def plot_elements(s: StructureSet,  # molecules or crystals
                 ax.text(column, row + .29, _short(counts[number]), ha="center", va="center", fontsize=6.5, color=ink)
         ax.set(xlim=(.4, 18.6), ylim=(10, .4), aspect="equal")
         ax.axis("off")
-        bar = fig.colorbar(mpl.cm.ScalarMappable(scale, colors), cax=ax.inset_axes([.19, .86, .42, .03]), orientation="horizontal")
+        bar = fig.colorbar(mpl.cm.ScalarMappable(scale, colors), cax=ax.inset_axes((.19, .86, .42, .03)), orientation="horizontal")
         bar.set_label(f"structures with the element, of {len(s):,}", fontsize=8)
         bar.ax.tick_params(labelsize=7)
         bar.ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: _short(int(value))))
@@ -138,7 +140,7 @@ def twin_pairs(s: StructureSet,  # molecules or crystals
 
 def twin_table(s: StructureSet,  # molecules or crystals
                shown: int = 8,  # pairs
-               ) -> tuple[str, object]:  # (a sentence, pandas DataFrame of the closest pairs with their targets)
+               ) -> tuple[str, Any]:  # (a sentence, pandas DataFrame of the closest pairs with their targets)
     "How many rows have a twin, and examples."
     import pandas as pd
 

@@ -5,7 +5,17 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/uae/00___init__.ipynb #a1f9e2dd
+# %% ../../nbs/uae/00___init__.ipynb #bbe5f602
+from typing import TYPE_CHECKING
+
+# %% ../../nbs/uae/00___init__.ipynb #6e001734
+if TYPE_CHECKING:
+    from matattn.uae.embeddings import UAE as UAE
+    from matattn.uae.pretrained import ALIGNN as ALIGNN
+    from matattn.uae.pretrained import CGCNN as CGCNN
+    from matattn.uae.pretrained import MEGNet as MEGNet
+    from matattn.uae.transformer import CrystalTransformer as CrystalTransformer
+
 _PLACES = {"UAE": "embeddings", "CrystalTransformer": "transformer", "CGCNN": "pretrained", "MEGNet": "pretrained", "ALIGNN": "pretrained"}
 
 

@@ -34,7 +34,7 @@ def save_backend(trained: TrainedBackend,  # a trained network
     "Write a network with its card, all or nothing. Raises `MatattnError` when the place cannot be written."
     model, table = trained.model, trained.table
     about = {"backend": trained.backend, "table": table.name, "known": np.flatnonzero(table.known).tolist(),
-             "frozen": model.elements.frozen}
+             "frozen": model.elements.frozen}  # type: ignore[union-attr]
     weights = model.state_dict() | {name: value.to(dtype) for name, value in model.named_parameters()}
     return write_model(path, BACKEND_FILE, about | about_trained(trained, card, trained_on), weights)
 
@@ -85,7 +85,7 @@ class PretrainedBackend(Pretrained):
         "Values in the targets' units."
         return self.trained.predict(graphs), None
 
-# %% ../../nbs/uae/60_pretrained.ipynb #f35a34df
+# %% ../../nbs/uae/60_pretrained.ipynb #69e0bde1
 def _door(entry: str,  # of a back end
           ) -> Callable[..., PretrainedBackend]:
     "`from_pretrained` of one back end."
@@ -101,5 +101,6 @@ def _door(entry: str,  # of a back end
     return from_pretrained
 
 
-for _network, _name in ((CGCNN, "cgcnn"), (MEGNet, "megnet"), (ALIGNN, "alignn")):
-    _network.from_pretrained = staticmethod(_door(_name))
+CGCNN.from_pretrained = staticmethod(_door("cgcnn"))
+MEGNet.from_pretrained = staticmethod(_door("megnet"))
+ALIGNN.from_pretrained = staticmethod(_door("alignn"))
