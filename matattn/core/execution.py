@@ -146,41 +146,43 @@ def _die_with(parent: int,  # process id of the runner
 
     threading.Thread(target=watch, daemon=True).start()
 
-# %% ../../nbs/core/62_execution.ipynb #6f235cba
+# %% ../../nbs/core/62_execution.ipynb #dc4155d8
 _PLOTLY = "plotly.min.js"
 _OFFLINE = "{% extends 'lab/index.html.j2' %}" + "".join(f"{{% block {name} %}}{{% endblock %}}" for name in (
     "html_head_js", "html_head_js_mathjax", "html_head_js_mermaidjs", "jupyter_widgets"))
 
 
-def _lighter(output: dict) -> dict:
-    "An output whose view finds its script beside the page."
-    from plotly.io import to_html
-
-    figure = output.get("data", {}).get("application/vnd.plotly.v1+json")
-    if not figure:
-        return output
-    view = to_html({key: figure[key] for key in ("data", "layout")}, include_plotlyjs=_PLOTLY, full_html=False, validate=False)
-    return {**output, "data": {"text/html": view}}
+def _apart(book: dict,  # executed notebook; its views are replaced
+           stem: str,  # of the page's file
+           ) -> dict[str, str]:  # name of a file -> its content
+    "Take the views out of a notebook."
+    files: dict[str, str] = {}
+    for output in (output for cell in book["cells"] for output in cell.get("outputs", [])):
+        if figure := output.get("data", {}).get("application/vnd.plotly.v1+json"):
+            name = f"{stem}-view{len(files) + 1}"
+            shown = ", ".join(json.dumps(figure[part]) for part in ("data", "layout"))
+            files[f"{name}.js"] = f"Plotly.newPlot('{name}', {shown}, {{displaylogo: false}});\n"
+            output["data"] = {"text/html": f'<script src="{_PLOTLY}"></script><div id="{name}"></div><script src="{name}.js"></script>'}
+    return files
 
 
 def write_page(target: Path,  # executed notebook
                ):
-    "The executed notebook as a page to read, with plotly's script beside it when it has a view. Raises `OSError` when the disk is full."
+    "The executed notebook as a page to read, its views beside it. Raises `OSError` when the disk is full."
     import nbformat
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
     book = json.loads(target.read_text(encoding="utf8"))
-    for cell in book["cells"]:
-        if "outputs" in cell:
-            cell["outputs"] = [_lighter(output) for output in cell["outputs"]]
+    files = _apart(book, target.stem)
     exporter = HTMLExporter(extra_loaders=[DictLoader({"page.html.j2": _OFFLINE})], template_file="page.html.j2")
     page, _ = exporter.from_notebook_node(nbformat.reads(json.dumps(book), as_version=4))  # joins lines
-    if _PLOTLY in page:
+    if files:
         from plotly.offline import get_plotlyjs
 
-        atomic_write(target.with_name(_PLOTLY), get_plotlyjs())
-    atomic_write(target.with_suffix(".html"), page)
+        files[_PLOTLY] = get_plotlyjs()
+    for name, text in (files | {f"{target.stem}.html": page}).items():
+        atomic_write(target.with_name(name), text)
 
 # %% ../../nbs/core/62_execution.ipynb #5879bc3d
 NO_ROOM = 28  # exit code of a process that could not even write how it ended

@@ -208,7 +208,7 @@ def apart(centres: np.ndarray,  # (n, 2) where boxes would like to be
         places = np.clip(places, box[0] + half, box[1] - half)
     return places
 
-# %% ../../nbs/core/50_plots.ipynb #7183b496
+# %% ../../nbs/core/50_plots.ipynb #e3e55853
 def name_points(ax: Axes,  # whose limits and neighbours are as they shall stay
                 points: np.ndarray,  # (n, 2) in the axes' coordinates
                 words: Iterable[str],  # one for each point
@@ -221,12 +221,12 @@ def name_points(ax: Axes,  # whose limits and neighbours are as they shall stay
     box, dots = ax.get_window_extent().get_points(), ax.figure.dpi/72
     marks = [ax.text(0, 0, word, fontsize=size, color=color, ha="center", va="center", transform=None, in_layout=False)
              for word, color in zip(words, colors, strict=True)]
-    sizes = np.array([mark.get_window_extent().size for mark in marks]).reshape(-1, 2) * (1.02, .8)  # letters without tails
+    sizes = np.array([mark.get_window_extent().size for mark in marks]).reshape(-1, 2) * (1.02, .85)  # few letters have tails
     at = ax.transData.transform(np.asarray(points, dtype=float).reshape(-1, 2))
     wanted = at + (beside > 0)*(beside*dots + sizes/2)
     inverse = ax.transData.inverted()
     for mark, point, place, extent, first in zip(marks, at, apart(wanted, sizes, box), sizes, wanted, strict=True):
         mark.set(position=inverse.transform(place), transform=ax.transData)
         if (np.abs(place - first) > extent/2).any():
-            ax.plot(*inverse.transform([point, place]).T, color=COLORS["grey"], lw=.4, zorder=1, scalex=False, scaley=False)
-            mark.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": .2, "alpha": .8})
+            edge = 1 - min(1., (extent/2/np.maximum(np.abs(place - point), 1e-9)).min())  # the line ends where the word begins
+            ax.plot(*inverse.transform([point, point + edge*(place - point)]).T, color=COLORS["grey"], lw=.4, scalex=False, scaley=False)
