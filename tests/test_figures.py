@@ -36,7 +36,8 @@ def test_an_older_figure_would_be_found(records):
 @pytest.mark.parametrize("path", FIGURES, ids=name_of)
 def test_both_files_say_the_same(path):
     drawn = drawn_from(path)
-    assert drawn and Image.open(path.with_suffix(".png")).text["Source"] == "; ".join(f"{name} {content}" for name, content in drawn.items())
+    said = "; ".join(f"{name} {content}" for name, content in drawn.items())
+    assert drawn and Image.open(path.with_suffix(".png")).text["Source"] == said
 
 
 def test_the_ledger_shows_every_record_that_speaks_to_a_claim(records):

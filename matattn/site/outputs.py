@@ -184,7 +184,7 @@ def _run_one(job: tuple) -> str:
     except Exception as error:  # whatever it is, it is this notebook's and no other's
         return f"{type(error).__name__}: {error}"
 
-# %% ../../nbs/site/20_outputs.ipynb #a4ac6030
+# %% ../../nbs/site/20_outputs.ipynb #6710623a
 def _run_apart(job: tuple) -> str:
     "Run a notebook in a process that shares nothing with this one: a few things do not work in a forked one."
     code = "import json, sys; from matattn.site.outputs import _run_one; print('\\n\\n' + _run_one(json.loads(sys.argv[1])))"
@@ -205,7 +205,7 @@ def _preload():
 
 def run_notebooks(jobs: Iterable[tuple[Path, Path]],  # (source, where the executed notebook goes)
                   processes: int,  # at a time
-                  seconds: int = 180,  # for one notebook
+                  seconds: int = 600,  # for one notebook; a machine may be busy, and the search for neighbours has to be compiled
                   say: Callable[[str], None] = lambda text: None,  # is told how far it is, every few seconds
                   ) -> dict[Path, str]:  # source -> failure; empty: none
     "Run notebooks; each is written with the outputs of the cells before its failure."
