@@ -192,7 +192,7 @@ a finished record is skipped; after an interruption the same command goes on. Ex
     command.add_argument("--force", action="store_true", help="make finished records again")
     command.add_argument("--regenerate", action="store_true", help="do not count records that this checkout and code did not make")
 
-# %% ../../nbs/core/68_commands.ipynb #151dc469
+# %% ../../nbs/core/68_commands.ipynb #f5ca53f3
 def add_commands(add: Callable,  # add(name, function, summary, epilog) -> parser of a command
                  ):
     "Add these commands to a program."
@@ -219,7 +219,7 @@ examples:
 examples:
   matattn site                    all of it, in _docs; notebooks that have not changed are not run again
   matattn site core/10_records    the page of one notebook, with the API and the figures
-  matattn site --out /tmp/pages   elsewhere""")
+  matattn site --out ~/pages     elsewhere""")
     command.add_argument("notebook", nargs="*", help="only these, such as core/10_records (default: all)")
     command.add_argument("--out", metavar="PATH", help="folder (default: _docs)")
     command.add_argument("--jobs", "-j", type=at_least(1, int), metavar="N", help="notebooks run at a time (default: one a core)")

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Folder', 'Plan', 'make_plan', 'notebook_sheet', 'Made', 'build_site']
 
-# %% ../../nbs/site/80_build.ipynb #3c5fe132
+# %% ../../nbs/site/80_build.ipynb #83283564
+import contextlib
 import html
 import json
 import os
@@ -29,21 +30,20 @@ from .search import page_parts, search_script
 # %% ../../nbs/site/80_build.ipynb #cd8c1a8c
 _LEDGER = "pages.json"
 
-# %% ../../nbs/site/80_build.ipynb #47950b5f
+# %% ../../nbs/site/80_build.ipynb #4910a46e
 class Folder:
     "The folder of the site while it is made. Raises `MatattnError` for one with files that are no site's: they would be deleted."
 
     def __init__(self,
                  path: Path,  # of the site
                  ):
-        self.path, self.kept, self.made, self.ledger = path, set(), 0, {}
-        if path.is_dir() and not (path/_LEDGER).is_file() and any(path.iterdir()):
-            raise MatattnError(f"{path} is not empty and holds no site; name another folder, or a new one.")
-        try:
-            self.before = json.loads((path/_LEDGER).read_text(encoding="utf8"))
-        except (OSError, ValueError):
-            self.before = {}
+        self.path, self.kept, self.made, self.ledger, self.before = path, set(), 0, {}, {}
+        if not (path/_LEDGER).is_file():
+            if path.is_dir() and any(path.iterdir()):
+                raise MatattnError(f"{path} is not empty and holds no site; name another folder, or a new one.")
             self.write(_LEDGER, "{}")  # from now on it is the site's, however far this comes
+        with contextlib.suppress(ValueError):
+            self.before = json.loads((path/_LEDGER).read_text(encoding="utf8"))
 
     def write(self,
               place: str,  # in the site
@@ -79,9 +79,8 @@ class Folder:
              files: dict[str, bytes],  # place -> content of its pictures and views
              ):
         "Write a page and its files. Raises `MatattnError` when they cannot be written."
-        for name, content in files.items():
+        for name, content in {**files, place: text}.items():
             self.write(name, content)
-        self.write(place, text)
         self.made += 1
         self.ledger[place] = {"key": key, "files": sorted(files)}
 
