@@ -7,13 +7,15 @@ PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
 # The environment is up to date when this file is there: its name holds the lock, the requirements and the place of the clone.
 STAMP   := .venv/.installed-$(shell (cat requirements.lock pyproject.toml; pwd) | cksum | cut -d ' ' -f 1)
 CHECKS  := runs/checks
+BATCHES := tests/test_runner.py tests/test_batches.py tests/test_cluster.py tests/test_repeat.py
+KILLS   ?= 20
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_WAIT_POLICY ?= passive
 unexport PYTHONPATH PYTHONHOME JUPYTER_PATH
 .DEFAULT_GOAL := help
-.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest check-wheel badges lint export site \
-        clean-notebooks readme hooks clean
+.PHONY: help venv lock reproduce report figures test check-lint check-notebooks check-smoke check-pytest check-batches check-wheel soak \
+        badges lint export site clean-notebooks readme hooks clean
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/( [a-z-]+)?:.*## /\t/' | awk -F '\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -77,21 +79,23 @@ clean-notebooks: venv ## drop what Jupyter adds to notebooks
 lint: venv ## ruff on modules, tests and notebooks
 	ruff check .
 
-# ---- tests; the checks run side by side, each with a log under runs/checks/, and pytest's output comes last
+# ---- tests; the checks run side by side, each with a log under runs/checks/, and pytest's output comes last.
+# Notebooks and smoke runs that passed in this clone are not repeated while all that they stand on is the same; FRESH=1 repeats them.
 
-test: venv ## everything that continuous integration runs
+test: venv ## everything that continuous integration runs; FRESH=1: what passed before, too
 	@rm -rf $(CHECKS); mkdir -p $(CHECKS); status=0; \
-	echo "checks: lint, notebooks, smoke, pytest (logs in $(CHECKS)/)"; \
-	$(MAKE) --no-print-directory -k -j2 check-pytest check-notebooks check-smoke check-lint 2>$(CHECKS)/make.log || status=1; \
-	cat $(CHECKS)/pytest.log; \
+	echo "checks: lint, notebooks, smoke, pytest, batches (logs in $(CHECKS)/)"; \
+	$(MAKE) --no-print-directory -k -j3 check-pytest check-batches check-smoke check-notebooks check-lint 2>$(CHECKS)/make.log || status=1; \
+	cat $(CHECKS)/pytest.log $(CHECKS)/batches.log; \
 	test $$status = 0 || { echo "FAILED: $$(cd $(CHECKS) && echo *.failed | sed 's/\.failed//g')"; exit 1; }
 
 # $(call check,name,command): silent when all is well, the whole log when not.
 define check
 	@start=$$(date +%s); mkdir -p $(CHECKS); \
-	if ( $(2) ) >$(CHECKS)/$(1).log 2>&1 </dev/null; then verdict=passed; else verdict=FAILED; touch $(CHECKS)/$(1).failed; fi; \
+	if ( $(2) ) >$(CHECKS)/$(1).log 2>&1 </dev/null; then verdict=$$(cat $(CHECKS)/$(1).unchanged 2>/dev/null || echo passed); \
+	else verdict=FAILED; touch $(CHECKS)/$(1).failed; fi; \
 	echo "  $(1): $$verdict ($$(( $$(date +%s) - start )) s)"; \
-	test $$verdict = passed || { test $(1) = pytest || cat $(CHECKS)/$(1).log; exit 1; }
+	test "$$verdict" != FAILED || { case $(1) in pytest|batches) ;; *) cat $(CHECKS)/$(1).log;; esac; exit 1; }
 endef
 
 check-lint: venv
@@ -102,17 +106,26 @@ check-notebooks: export OMP_NUM_THREADS := 1
 check-notebooks: export MATATTN_FIGURES := $(CURDIR)/$(CHECKS)/figures
 check-notebooks: export MATATTN_RUNS := $(CURDIR)/$(CHECKS)/notebooks
 check-notebooks: venv
-	$(call check,notebooks,nbdev_test --n_workers 0 --timing)
+	$(call check,notebooks,python tests/unchanged.py notebooks -- nbdev_test --n_workers 0 --timing)
 
 check-smoke: export OMP_NUM_THREADS := 1
 check-smoke: export MATATTN_RUNS := $(CURDIR)/$(CHECKS)/smoke
 check-smoke: export MATATTN_RECORDS := $(CURDIR)/$(CHECKS)/smoke/records
 check-smoke: venv
-	$(call check,smoke,matattn run all --profile smoke --jobs 1)
+	$(call check,smoke,python tests/unchanged.py smoke -- matattn run all --profile smoke --jobs 1)
 
 check-pytest: export OMP_NUM_THREADS := 1
 check-pytest: venv
-	$(call check,pytest,python -m pytest -p no:cacheprovider --durations 5 tests)
+	$(call check,pytest,python -m pytest -p no:cacheprovider --durations 5 tests $(BATCHES:%=--ignore=%))
+
+# Tests that mostly wait for notebooks of their own: a third process that needs no third core.
+check-batches: export OMP_NUM_THREADS := 1
+check-batches: venv
+	$(call check,batches,python -m pytest -p no:cacheprovider --durations 5 $(BATCHES))
+
+soak: export OMP_NUM_THREADS := 1
+soak: venv ## kill -9 at KILLS=20 random moments of a smoke batch (ONLY="..." of these experiments): the same records as undisturbed
+	python tests/soak.py $(ONLY) --kills $(KILLS)
 
 check-wheel: venv ## a wheel alone, in an environment of its own outside the checkout, runs the demo and three experiments
 	$(call check,wheel,python tests/wheel.py)

@@ -102,10 +102,17 @@ def test_a_scheduler_that_is_there_already(project, scheduler):
     ("tcp://127.0.0.1:9", "no worker answers at tcp://127.0.0.1:9; start the scheduler and its workers."),
     ("locl:2", "--scheduler locl:2: did you mean 'local:N'?"),
     ("slurm:none.yaml", "none.yaml cannot be read ([Errno 2] No such file or directory: 'none.yaml'); give a YAML file")])
-def test_a_scheduler_that_is_not_there(project, where, message):
+def test_a_scheduler_that_is_not_there(project, monkeypatch, capsys, where, message):
+    from matattn.core import cli, cluster
+
     project.notebook("good").profile("good: {}")
-    code, _, err = project("run", "good", "--profile", "smoke", "--scheduler", where)
-    assert code == 2 and message in err and err.count("\n") == 1 and project.record("good") is None
+    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    monkeypatch.setenv("MATATTN_ROOT", str(project.root))
+    for name in ("MATATTN_RUNS", "MATATTN_RECORDS"):
+        monkeypatch.delenv(name, raising=False)
+    assert cli.main(["run", "good", "--profile", "smoke", "--scheduler", where]) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1 and project.record("good") is None
 
 
 SBATCH = """#!/bin/sh

@@ -130,7 +130,10 @@ def _leave_ctrl_c_to_the_runner(client):
 
     client.register_plugin(Deaf())
 
-# %% ../../nbs/core/66_cluster.ipynb #a1580e96
+# %% ../../nbs/core/66_cluster.ipynb #20e876d1
+_PATIENCE = 20  # seconds until a scheduler that does not answer is given up
+
+
 class Workers(ThisMachine):
     "The scheduler and its workers: asked for, waited for, let go."
 
@@ -152,12 +155,12 @@ class Workers(ThisMachine):
             elif self.kind == "slurm":
                 cluster, self.workers = slurm_cluster(Path(self.rest).expanduser())
                 self.closing.enter_context(cluster).scale(jobs=self.workers)
-            client = distributed.Client(cluster if self.workers else self.address, timeout=20, set_as_default=False)
+            client = distributed.Client(cluster if self.workers else self.address, timeout=_PATIENCE, set_as_default=False)
             self.client = self.closing.enter_context(client)
             if self.here:
                 _leave_ctrl_c_to_the_runner(client)
             if not self.workers:
-                self.client.wait_for_workers(1, timeout=20)
+                self.client.wait_for_workers(1, timeout=_PATIENCE)
         except (OSError, TimeoutError) as error:
             self.closing.close()
             raise MatattnError(f"no worker answers at {self.address}; start the scheduler and its workers.") from error

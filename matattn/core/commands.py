@@ -26,7 +26,7 @@ def text_table(header: Iterable[str],  # column names
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join([lines[0], "  ".join("-"*width for width in widths), *lines[1:]])
 
-# %% ../../nbs/core/68_commands.ipynb #14398968
+# %% ../../nbs/core/68_commands.ipynb #3f367eb2
 def exit_code(outcomes: list,  # of jobs
                resume: str,  # command that goes on after an interruption
                ) -> int:  # 0, 1 (a notebook failed) or 130 (interrupted)
@@ -70,8 +70,8 @@ def run(options: argparse.Namespace) -> int:  # exit code
     place = _place(options, len(jobs))
     outcomes = run_experiments(jobs, place, options.force, options.regenerate)
     rows = [(outcome.job.name, f"{outcome.state}{f': {outcome.message}' * (outcome.state == 'skipped')}", f"{outcome.minutes:.1f}",
-             os.path.relpath(outcome.job.record) if outcome.job.record.is_file() else None) for outcome in outcomes]
-    print("\n" + text_table(["experiment", "state", "min", "record"], rows))
+             outcome.memory, os.path.relpath(outcome.job.record) if outcome.job.record.is_file() else None) for outcome in outcomes]
+    print("\n" + text_table(["experiment", "state", "min", "MiB", "record"], rows))
     print(f"{len(rows)} experiments in {(time.monotonic() - began)/60:.1f} min\n", flush=True)
     code = exit_code(outcomes, options.resume)
     return max(code, _make_reports((), options.jobs, options.resume)) if with_reports and code < 2 else code

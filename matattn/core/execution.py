@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['NO_ROOM', 'code_cells', 'failing_cell', 'execute_notebook', 'write_page', 'main']
 
-# %% ../../nbs/core/62_execution.ipynb #5a84bce1
+# %% ../../nbs/core/62_execution.ipynb #265de864
 import contextlib
 import errno
+import itertools
 import json
 import logging
 import os
@@ -128,23 +129,50 @@ def execute_notebook(source: Path,  # notebook
         logger.removeHandler(strict)
     return None
 
-# %% ../../nbs/core/62_execution.ipynb #e8239edc
-def _die_with(parent: int,  # process id of the runner
-              scratch: str,  # folder to remove then
-              ):
-    "End this process and its kernel as soon as the runner is gone."
+# %% ../../nbs/core/62_execution.ipynb #bc73d0fe
+def _tree_memory() -> int:  # bytes
+    "Memory of this process and of all below it; what two of them share counts twice."
     import psutil
 
-    def watch():
-        while os.getppid() == parent:
+    here, total = psutil.Process(), 0
+    for process in [here, *here.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_info().rss
+    return total
+
+
+class _Watch:
+    "Ends this process and its kernel as soon as the runner is gone, and knows how much memory they took."
+
+    def __init__(self,
+                 parent: int,  # process id of the runner
+                 scratch: str,  # folder to remove when it is gone
+                 ):
+        self.parent, self.scratch, self.seen = parent, scratch, 0
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self):
+        import psutil
+
+        looks = itertools.count()
+        while os.getppid() == self.parent:
+            if next(looks) % 4 == 3:  # a look at all processes costs some milliseconds
+                self.seen = max(self.seen, _tree_memory())
             time.sleep(.5)
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    def peak(self) -> int:  # MiB
+        "The most that was seen at once, and no less than the largest of the processes that have ended took between two looks."
+        largest = 0
+        with contextlib.suppress(ImportError):  # on Windows
+            import resource
+
+            largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss*(1 if sys.platform == "darwin" else 1024)
+        return round(max(self.seen, largest)/2**20)
 
 # %% ../../nbs/core/62_execution.ipynb #dc4155d8
 _PLOTLY = "plotly.min.js"
@@ -184,7 +212,7 @@ def write_page(target: Path,  # executed notebook
     for name, text in (files | {f"{target.stem}.html": page}).items():
         atomic_write(target.with_name(name), text)
 
-# %% ../../nbs/core/62_execution.ipynb #5879bc3d
+# %% ../../nbs/core/62_execution.ipynb #51262be3
 NO_ROOM = 28  # exit code of a process that could not even write how it ended
 
 
@@ -199,7 +227,7 @@ def main(text: str,  # JSON: {"source", "target", "outcome", "scratch", "paramet
          ):
     "Run one notebook and write its outcome; the runner calls this in a process of its own."
     job, began = json.loads(text), time.monotonic()
-    _die_with(job["parent"], job["scratch"])
+    watch = _Watch(job["parent"], job["scratch"])
     import_jsonschema()
     target = Path(job["target"])
     try:
@@ -208,7 +236,8 @@ def main(text: str,  # JSON: {"source", "target", "outcome", "scratch", "paramet
             write_page(target)
     except Exception as error:  # whatever it is, it is this notebook's failure and no other's
         failure = {"cell": None, "line": "", "error": _told(error)}
-    outcome = {"finished": failure is None, "failure": failure, "seconds": round(time.monotonic() - began, 1), "needs": job["needs"]}
+    outcome = {"finished": failure is None, "failure": failure, "seconds": round(time.monotonic() - began, 1), "memory_mib": watch.peak(),
+               "needs": job["needs"]}
     try:
         atomic_write(job["outcome"], json.dumps(outcome))
     except OSError:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['job_environment', 'Busy', 'lock_paths', 'start', 'finish', 'stop', 'overdue']
 
-# %% ../../nbs/core/63_processes.ipynb #009aa5cc
+# %% ../../nbs/core/63_processes.ipynb #a3e5c492
 import contextlib
 import errno
 import json
@@ -24,10 +24,10 @@ from .code import notebook_digest
 from .execution import NO_ROOM
 from .progress import Outcome, Running
 from .records import record_text
-from .runs import Job, State, state, upstream
+from .runs import Job, State, read_outcome, state, upstream
 from .runtime import MatattnError, atomic_write, project_root, usable_cores
 
-# %% ../../nbs/core/63_processes.ipynb #ecb1a1d7
+# %% ../../nbs/core/63_processes.ipynb #eff29524
 def job_environment(at_once: int,  # notebooks that run side by side
                     gpu: bool = True,  # False: it sees no GPU
                     ) -> dict[str, str]:  # environment of one of them
@@ -36,7 +36,7 @@ def job_environment(at_once: int,  # notebooks that run side by side
     threads = os.environ.get("OMP_NUM_THREADS", "")
     threads = str(min(cores, int(threads)) if threads.isdigit() and int(threads) else cores)
     own = {"MATATTN_CORES": str(cores), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
-           "OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", "MATATTN_ROOT": str(project_root())}
+           "LOKY_MAX_CPU_COUNT": "1", "OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", "MATATTN_ROOT": str(project_root())}
     own |= {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
     return {**{name: value for name, value in os.environ.items() if name not in ("JUPYTER_PATH", "MPLBACKEND")}, **own}
 
@@ -126,7 +126,7 @@ def start(job: Job,  # what to run
         variable = "MATATTN_RUNS" if folder == job.target.parent else "MATATTN_RECORDS"
         raise MatattnError(f"{folder} cannot be written ({error.strerror}); make room or set {variable} to another folder.") from error
 
-# %% ../../nbs/core/63_processes.ipynb #c70efd16
+# %% ../../nbs/core/63_processes.ipynb #f57e6f09
 def _failure(job: Job,  # a job that has ended
              code: int,  # exit code of its process
              ) -> str:  # "" when all cells ran
@@ -144,15 +144,20 @@ def _failure(job: Job,  # a job that has ended
     return f"cell {failure['cell']} ({failure['line']}): {failure['error']}" if failure["cell"] else failure["error"]
 
 
-def _put_right(running: Running,  # a notebook whose process has ended
-               ) -> str:  # "" when its notebook is as it was
-    "Write into a new record which notebook made it, if that one was edited meanwhile."
-    job = running.job
-    if notebook_digest(job.source) == running.code:
-        return ""
-    record = json.loads(job.record.read_text(encoding="utf8"))
-    atomic_write(job.record, record_text({**record, "code": {**record["code"], "notebook": running.code}}))
-    return "its notebook was edited while it ran; run it again"
+def _complete(running: Running,  # a notebook whose process has ended
+              ) -> str:  # "" when its notebook is as it was
+    "Write into a new record how much memory it took, and which notebook made it, if that one was edited meanwhile."
+    job, record = running.job, json.loads(running.job.record.read_text(encoding="utf8"))
+    edited = notebook_digest(job.source) != running.code
+    if (memory := read_outcome(job).get("memory_mib")) is not None:
+        record["time"]["memory_mib"] = memory
+    if edited:
+        record["code"]["notebook"] = running.code
+    try:
+        atomic_write(job.record, record_text(record))
+    except OSError as error:
+        return f"its record cannot be completed ({error.strerror}); make room or set MATATTN_RECORDS to another folder" if edited else ""
+    return "its notebook was edited while it ran; run it again" if edited else ""
 
 
 def _end_kernel(scratch: str,  # folder of its connection
@@ -176,7 +181,7 @@ def finish(running: Running,  # a notebook whose process has ended
     if not message and job.record:
         if _identity(job) == running.before:
             message = "all cells ran, but none wrote the record; end the notebook with write_record"
-        elif not (message := _put_right(running)) and (now := state(job)).word == "stale" and not now.detail.startswith("cut short"):
+        elif not (message := _complete(running)) and (now := state(job)).word == "stale" and not now.detail.startswith("cut short"):
             message = f"its record is wrong: {now.detail}; give write_record the notebook's parameters as config"
     running.release()
     return Outcome(job, "failed" if message else "finished", minutes, message)

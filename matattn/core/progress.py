@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Outcome', 'Running', 'Estimate', 'Progress', 'LiveProgress']
 
-# %% ../../nbs/core/63_progress.ipynb #c45bc9f9
+# %% ../../nbs/core/63_progress.ipynb #d65d8db2
 import re
 import shutil
 import time
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import filelock
 
-from .runs import Job
+from .runs import Job, read_outcome
 
-# %% ../../nbs/core/63_progress.ipynb #598be04a
+# %% ../../nbs/core/63_progress.ipynb #35b895bf
 @dataclass
 class Outcome:
     "How a job ended."
@@ -23,6 +23,11 @@ class Outcome:
     state: str  # "finished", "failed", "skipped", "stopped" (by the user) or "not started"
     minutes: float = 0.  # it took
     message: str = ""  # where and why; "not started" without one: the user stopped before
+
+    @property
+    def memory(self) -> int | None:  # MiB; None: not known
+        "The most that the notebook's processes took together."
+        return read_outcome(self.job).get("memory_mib") if self.state in ("finished", "skipped") else None
 
 
 @dataclass

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['METRIC', 'RESULT', 'DATA', 'CLAIM', 'RECORD', 'records_dir', 'figures_dir', 'runs_dir', 'run_name', 'record_path',
-           'check_record', 'record_text', 'write_record', 'is_embedded', 'read_records', 'best_record', 'Stages']
+           'check_record', 'record_text', 'write_record', 'is_embedded', 'read_records', 'best_record', 'comparable',
+           'Stages']
 
 # %% ../../nbs/core/10_records.ipynb #960d5827
 import inspect
@@ -73,7 +74,7 @@ CLAIM = object_schema({"audited": METRIC, "protocol": _TEXT},
                       {"as_published": METRIC, "direction": {"enum": ["higher", "lower", "equal"]}, "note": _TEXT,
                        "limited": _TEXT})
 
-# %% ../../nbs/core/10_records.ipynb #fa8d2fc3
+# %% ../../nbs/core/10_records.ipynb #f3a1f480
 RECORD = object_schema({
     "schema": {"const": 1}, "experiment": _TEXT, "profile": _TEXT, "seed": {"type": "integer"},
     "config": {"type": "object"},
@@ -81,7 +82,8 @@ RECORD = object_schema({
     "claims": {"type": "array", "items": _TEXT},
     "results": {"type": "array", "items": RESULT},
     "extras": {"type": "object", "properties": {"claims": {"type": "object", "additionalProperties": CLAIM}}},
-    "time": object_schema({"finished": _TEXT, "wall_seconds": _NUMBER, "limit_minutes": _NUMBER, "limit_hit": {"type": "boolean"}}),
+    "time": object_schema({"finished": _TEXT, "wall_seconds": _NUMBER, "limit_minutes": _NUMBER, "limit_hit": {"type": "boolean"}},
+                          {"memory_mib": _COUNT}),  # the most that the notebook's processes took together; the runner fills it in
     "hardware": {"type": "object"}, "versions": {"type": "object"}, "git": {"type": "object"}, "code": {"type": "object"}})
 
 
@@ -168,6 +170,39 @@ def best_record(experiment: str,  # such as "hatnet_mos2"
             if seed in (None, record["seed"]) and not (real and is_embedded(record)):
                 return record
     return None
+
+# %% ../../nbs/core/10_records.ipynb #488d6e37
+_TIMES = {"seconds", "minutes", "microseconds", "crystals_per_second"}  # keys of times and rates, wherever they stand
+_TIMED_UNITS = {"s", "ms", "min", "GiB"}  # of metrics, besides all that are counted by the second
+_FROM_TIMES = {  # benchmark -> keys of what it computes from times and from memory that was measured
+    "graph_benchmarks": {"ratio", "ratio_default", "ratio_alternating", "exponent"},
+    "hatnet_speed": {"ratio"},
+    "scann_speed": {"limits", "least", "gflops", "of_peak", "peaks", "preparing"},
+    "uae_speed": {"limits", "ratios"}}
+
+
+def _is_timed(value: object,  # something in a record
+              ) -> bool:
+    "Whether it is a metric that is a time, a rate or a measured memory."
+    unit = value.get("unit") if isinstance(value, dict) and "mean" in value else None
+    return isinstance(unit, str) and (unit in _TIMED_UNITS or unit.endswith("/s"))
+
+
+def _without_times(value: object,  # nested dict and list
+                   names: set[str],  # keys to leave out
+                   ) -> object:  # the same without them
+    "Leave times out, wherever they stand."
+    if isinstance(value, dict):
+        return {key: _without_times(item, names) for key, item in value.items() if key not in names and not _is_timed(item)}
+    return [_without_times(item, names) for item in value] if isinstance(value, list) else value
+
+
+def comparable(record: dict,  # a whole record
+               ) -> dict:  # two runs with the same seed and code on one machine give the same
+    "A record without the time, the machine, the state of the checkout, and all that is or comes from a time or a measured memory."
+    names = _TIMES | _FROM_TIMES.get(record["experiment"], set())
+    kept = {key: value for key, value in record.items() if key not in ("time", "hardware", "git")}
+    return {**kept, "results": _without_times(record["results"], names), "extras": _without_times(record["extras"], names)}
 
 # %% ../../nbs/core/10_records.ipynb #3c202cce
 def _pack(value: object,  # nested dict and list of JSON values and arrays

@@ -184,7 +184,7 @@ def run_jobs(jobs: Iterable[Job],  # each behind those that it waits for
                 batch.interrupt()
     return batch.ended
 
-# %% ../../nbs/core/64_runner.ipynb #39578eb2
+# %% ../../nbs/core/64_runner.ipynb #46e63887
 def run_experiments(jobs: Iterable[Job],  # from `plan`
                     place: ThisMachine | None = None,  # None: this machine, one notebook at a time
                     force: bool = False,  # True: finished ones too
@@ -212,8 +212,8 @@ def run_experiments(jobs: Iterable[Job],  # from `plan`
 def write_summary(outcomes: Iterable[Outcome],  # of a batch
                   ):
     "Leave in `runs/summary.json` how the last batch went."
-    rows = [{"name": outcome.job.name, "state": outcome.state, "minutes": round(outcome.minutes, 2), "message": outcome.message,
-             "notebook": str(outcome.job.target), "record": str(outcome.job.record)} for outcome in outcomes]
+    rows = [{"name": outcome.job.name, "state": outcome.state, "minutes": round(outcome.minutes, 2), "memory_mib": outcome.memory,
+             "message": outcome.message, "notebook": str(outcome.job.target), "record": str(outcome.job.record)} for outcome in outcomes]
     with contextlib.suppress(OSError):  # a full disk was told already
         atomic_write(runs_dir()/"summary.json", json.dumps(rows, indent=1))
 

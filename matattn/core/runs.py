@@ -76,7 +76,7 @@ def plan(names: Iterable[str],  # experiments; none or "all": every one
     return [experiment_job(experiments[name], run_parameters(experiments[name], profile, seed, values, max_minutes), order)
             for name in in_order(experiments, order) for seed in dict.fromkeys(seeds)]
 
-# %% ../../nbs/core/61_runs.ipynb #2e98115d
+# %% ../../nbs/core/61_runs.ipynb #39727d61
 @dataclass(frozen=True)
 class State:
     "What there is of a run."
@@ -105,7 +105,7 @@ def _cut_short(record: dict,  # a record
 
 
 def read_outcome(job: Job) -> dict:  # {} when there is none
-    "What the last process of a run wrote when it ended: {finished, failure, seconds, needs}."
+    "What the last process of a run wrote when it ended: {finished, failure, seconds, memory_mib, needs}."
     try:
         return dict(json.loads(job.outcome.read_text(encoding="utf8")))
     except (OSError, ValueError, TypeError):
