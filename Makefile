@@ -60,7 +60,7 @@ report figures: venv ## rerun the reports on the records that are there; writes 
 
 site: export OMP_NUM_THREADS := 1
 site: venv ## the notebooks, the API and the figures as pages in _docs/, which need no network
-	python -m matattn.site
+	matattn site
 
 readme: venv ## README.md from nbs/index.ipynb
 	matattn readme

@@ -11,7 +11,7 @@ from conftest import ROOT, code_cells, name_of, notebook, notebooks, project_fil
 
 from matattn.demo.online import badges, opened, reader_notebooks
 
-READERS = [path for path in notebooks() if path.parent.name in ("experiments", "reports", "nbs") or path.name == "explore.ipynb"]
+READERS = [path for path in notebooks() if path.parent.name in ("experiments", "reports", "guide", "nbs") or path.name == "explore.ipynb"]
 FAKE = "import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
 
 

@@ -30,11 +30,12 @@ def workplace(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("site")
 
 
-def make(workplace, *options):
-    "Call the command as `make site` does; a part of the site is enough here."
+def make(workplace, *options, names=NOTEBOOKS):
+    "Call `matattn site`; a part of the site is enough here."
     environment = {**os.environ, "MATATTN_RUNS": str(workplace/"runs"), "MATATTN_ROOT": str(ROOT), "OMP_NUM_THREADS": "1"}
     environment.pop("MATATTN_RECORDS", None)
-    command = [sys.executable, "-m", "matattn.site", *NOTEBOOKS, "--out", str(workplace/"pages"), "--jobs", "1", *options]
+    program = "import sys; from matattn.core.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "site", *names, "--out", str(workplace/"pages"), "--jobs", "1", *options]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
@@ -43,7 +44,7 @@ def site(workplace) -> Path:
     "The folder of a small site."
     done = make(workplace)
     assert done.returncode == 0, done.stderr
-    assert f"{len(NOTEBOOKS)} of notebooks made anew" in done.stdout
+    assert f"{len(NOTEBOOKS)} of notebooks made anew" in done.stdout and " run, " in done.stdout and "min left" in done.stdout
     return workplace/"pages"
 
 
@@ -52,6 +53,19 @@ def test_unchanged_pages_stay(site, workplace):
     done = make(workplace)
     assert done.returncode == 0 and " 0 of notebooks made anew" in done.stdout and "to run" not in done.stdout, done.stdout + done.stderr
     assert {path: path.stat().st_mtime_ns for path in site.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_with_other_files_is_left_alone(workplace, tmp_path):
+    (tmp_path/"thesis.tex").write_text("years of work")
+    done = make(workplace, "--out", str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"matattn: {tmp_path} is not empty and holds no site; name another folder, or a new one.\n"
+    assert (tmp_path/"thesis.tex").read_text() == "years of work"
+
+
+def test_a_wrong_name_is_told_in_a_sentence(workplace):
+    done = make(workplace, names=["core/10_recrods"])
+    assert done.returncode == 2 and done.stderr == "matattn: no notebook 'core/10_recrods' below nbs/; write it as core/10_records.\n"
 
 
 def test_nothing_needs_the_network(site):

@@ -17,7 +17,7 @@ from ..core.profiles import find_experiment, run_parameters
 from ..core.runtime import MatattnError, atomic_write, project_path
 
 # %% ../../nbs/demo/40_online.ipynb #c0602cc0
-FOLDERS = ("nbs/experiments", "nbs/reports", "nbs/demo")  # of notebooks for readers; a numbered one in nbs/demo is a module
+FOLDERS = ("nbs/experiments", "nbs/reports", "nbs/demo", "nbs/guide")  # of notebooks for readers; a numbered one in nbs/demo is a module
 
 
 def _address() -> tuple[str, str]:  # "owner/name", branch

@@ -5,25 +5,28 @@
 # %% auto #0
 __all__ = ['Panel', 'StructurePanel', 'ElementPanel', 'ConditionsPanel']
 
-# %% ../../nbs/demo/30_panels.ipynb #3a8578b3
+# %% ../../nbs/demo/30_panels.ipynb #d17e7de8
+import base64
 import html
+import io
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import ipywidgets as widgets
 import pandas as pd
 
+from ..core.plots import style
 from ..core.runtime import MatattnError
 from .answers import Answer, StructureAnswer, alike, answer, recommend
 from .examples import EXAMPLES
 from .inputs import read_pasted
 from ..hatnet.tables import SPECS, grid_levels
-from ..scann.views import view
+from ..scann.views import draw, view
 from ..uae.embeddings import uae_names
 
-# %% ../../nbs/demo/30_panels.ipynb #564e334c
+# %% ../../nbs/demo/30_panels.ipynb #9e076b0b
 def _table(frame: pd.DataFrame) -> str:  # HTML
     "A table with room between its columns."
     return re.sub(r"<(th|td)>", r"<\1 style='padding: 1px 14px 1px 0; text-align: left'>", frame.to_html(index=False, border=0))
@@ -39,6 +42,16 @@ def _told(sentence: str) -> str:  # HTML
     return f"<b style='color: #B03A00'>{html.escape(sentence)}</b>"
 
 
+def _chosen(widget: widgets.Widget) -> Iterator[tuple[str, str]]:
+    "Names and values of the controls, those inside boxes too."
+    if isinstance(widget, widgets.Textarea | widgets.Text | widgets.IntSlider):
+        yield widget.description, str(widget.value)
+    elif isinstance(widget, widgets.Dropdown) and widget.label is not None:
+        yield widget.description, widget.label
+    for child in getattr(widget, "children", ()):
+        yield from _chosen(child)
+
+# %% ../../nbs/demo/30_panels.ipynb #3e83a47c
 class Panel(widgets.VBox):
     "Controls, a button, a message and an answer."
 
@@ -69,6 +82,22 @@ class Panel(widgets.VBox):
         finally:
             self.message.value, self.button.disabled = words, False
 
+    def picture_html(self) -> str:  # HTML; empty: this panel has none
+        "What a page without a kernel shows between the table and the notes."
+        return ""
+
+    def still(self) -> str:  # HTML
+        "What was asked and answered, for a page without a kernel."
+        asked = "".join(f"<dt>{html.escape(name or 'asked')}</dt><dd><code>{html.escape(value)}</code></dd>"
+                        for name, value in _chosen(self))
+        return ("<p><i>A still of a widget, as it stood when this page was made: open the notebook in Binder or Colab to ask for your own."
+                f"</i></p><dl class='asked'>{asked}</dl>{self.message.value}{self.table.value}{self.picture_html()}{self.notes.value}")
+
+    def _repr_mimebundle_(self, **options) -> dict:
+        "The widget; and its still, which pages without a kernel take."
+        still = {} if "google.colab" in sys.modules else {"text/html": self.still()}
+        return super()._repr_mimebundle_(**options) | still
+
 # %% ../../nbs/demo/30_panels.ipynb #4e7d9acd
 def _drawn(found: StructureAnswer,
            target: str,  # whose scores
@@ -80,7 +109,24 @@ def _drawn(found: StructureAnswer,
         data = {"text/html": figure.to_html(include_plotlyjs="cdn", full_html=False)}
     return ({"output_type": "display_data", "data": data, "metadata": {}},)
 
-# %% ../../nbs/demo/30_panels.ipynb #152c1999
+# %% ../../nbs/demo/30_panels.ipynb #78b7d579
+def _printed(found: StructureAnswer,
+             target: str,  # whose scores
+             ) -> str:  # HTML
+    "The same as a picture in the page."
+    from matplotlib.figure import Figure
+
+    with style():
+        fig = Figure(figsize=(4.2, 2.8))
+        ax = fig.add_subplot()
+        bar = fig.colorbar(draw(ax, found.predictions[0].structures, found.targets[target]), ax=ax, fraction=.04, label="score / mean")
+        bar.outline.set_visible(False)
+        fig.savefig(buffer := io.BytesIO(), format="png", dpi=160)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    words = f"The structure, its atoms coloured by how much they count for: {target.replace('_', ' ')}"
+    return f"<p><img alt='{words}' width='560' src='data:image/png;base64,{data}'></p>"
+
+# %% ../../nbs/demo/30_panels.ipynb #80e9518c
 class StructurePanel(Panel):
     "Paste a molecule or a crystal; properties, caveats, and the atoms that count."
 
@@ -125,6 +171,10 @@ class StructurePanel(Panel):
         "The picture of the chosen property."
         found, name = self.found, self.color.value
         self.picture.outputs = _drawn(found, name) if isinstance(found, StructureAnswer) and name is not None else ()
+
+    def picture_html(self) -> str:  # HTML; empty: nothing was predicted
+        "The structure, its atoms coloured, as a picture."
+        return _printed(self.found, self.color.value) if isinstance(self.found, StructureAnswer) and self.color.value else ""
 
     def ask(self):
         "Predict for what is in the box."

@@ -210,7 +210,7 @@ def shown_cells(notebook: dict,  # with its outputs
             cells.append({**cell, "source": code, "outputs": outputs, "metadata": {**cell["metadata"], "site": look}})
     return cells
 
-# %% ../../nbs/site/30_notebooks.ipynb #921b8c5e
+# %% ../../nbs/site/30_notebooks.ipynb #6005744a
 @dataclass
 class Body:
     "What a notebook gives for its page."
@@ -223,11 +223,21 @@ _REMOTE = re.compile(r'<img\b[^>]*\bsrc="(?:https?:)?//[^"]*"[^>]*>')
 _BADGE = re.compile(r'(?:<p>)?\s*(?:<a [^>]*>\s*' + _REMOTE.pattern + r'\s*</a>\s*)+(?:</p>)?')
 
 
+_CELLS = re.compile(r"<td(?: class=\"?(\w+)\"?)?>(.*?)</td>", re.DOTALL)
+_IMAGE = re.compile(r'(<a [^>]*>\s*)?(<img\b[^>]*\bsrc="([^":]+\.(?:svg|png))"[^>]*>)')
+
+
+def _roomy(cell: re.Match) -> str:
+    "A cell with a sentence asks for room: squeezed between columns of numbers it would be a word wide and a page high."
+    long = len(re.sub(r"<[^>]+>|&\w+;", "", cell[2])) > 60
+    return f'<td class="{" ".join(filter(None, (cell[1], "long")))}">{cell[2]}</td>' if long else cell[0]
+
+
 def finish(text: str,  # HTML
            page: Page,  # that holds it
            places: set[str],  # of all pages
            ) -> str:  # HTML
-    "Links of the site, boxes around tables, nothing from elsewhere."
+    "Links of the site, boxes around tables, room for sentences in them, pictures that open, nothing from elsewhere."
     def alt(match):
         return found[1] if (found := re.search(r'\balt="([^"]*)"', match[0])) else ""
 
@@ -236,8 +246,9 @@ def finish(text: str,  # HTML
 
     text = _REMOTE.sub(alt, _BADGE.sub("", text))
     text = re.sub(r'(?<=[\s"])(href|src)="([^"]*)"', link, text)
-    text = re.sub(r'<table(?: border="1")?', '<div class="table" tabindex="0"><table', text)
-    return text.replace("</table>", "</table></div>")
+    text = _CELLS.sub(_roomy, text)
+    text = _IMAGE.sub(lambda found: found[0] if found[1] else f'<a href="{found[3]}">{found[2]}</a>', text)  # as large as one likes
+    return re.sub(r'<table(?: border="1")?', '<div class="table" tabindex="0"><table', text).replace("</table>", "</table></div>")
 
 # %% ../../nbs/site/30_notebooks.ipynb #a6240c80
 def _exporter(renderer, module: str):

@@ -184,7 +184,7 @@ def _run_one(job: tuple) -> str:
     except Exception as error:  # whatever it is, it is this notebook's and no other's
         return f"{type(error).__name__}: {error}"
 
-# %% ../../nbs/site/20_outputs.ipynb #eaf02164
+# %% ../../nbs/site/20_outputs.ipynb #6710623a
 def _run_apart(job: tuple) -> str:
     "Run a notebook in a process that shares nothing with this one: a few things do not work in a forked one."
     code = "import json, sys; from matattn.site.outputs import _run_one; print('\\n\\n' + _run_one(json.loads(sys.argv[1])))"
@@ -205,7 +205,8 @@ def _preload():
 
 def run_notebooks(jobs: Iterable[tuple[Path, Path]],  # (source, where the executed notebook goes)
                   processes: int,  # at a time
-                  seconds: int = 180,  # for one notebook
+                  seconds: int = 600,  # for one notebook; a machine may be busy, and the search for neighbours has to be compiled
+                  say: Callable[[str], None] = lambda text: None,  # is told how far it is, every few seconds
                   ) -> dict[Path, str]:  # source -> failure; empty: none
     "Run notebooks; each is written with the outputs of the cells before its failure."
     jobs = list(jobs)
@@ -218,10 +219,15 @@ def run_notebooks(jobs: Iterable[tuple[Path, Path]],  # (source, where the execu
     Path(scratch, "figures").mkdir(parents=True, exist_ok=True)
     work = [(str(source), str(target), scratch, seconds) for source, target in jobs]
     with multiprocessing.get_context("fork" if forked else "spawn").Pool(processes, maxtasksperchild=1) as pool:
-        failures = pool.map(_run_one, work, chunksize=1)
+        failures, began, told = [], time.monotonic(), time.monotonic()
+        for (source, _), failure in zip(jobs, pool.imap(_run_one, work), strict=True):
+            failures.append(failure)
+            if (now := time.monotonic()) > told + 5 or len(failures) == len(jobs):
+                left, told = (now - began)/len(failures)*(len(jobs) - len(failures)), now
+                say(f"  {len(failures)} of {len(jobs)} run, {source.parent.name}/{source.stem}; about {left/60:.0f} min left")
     return {source: failure and _run_apart(job) for (source, _), failure, job in zip(jobs, failures, work, strict=True)}
 
-# %% ../../nbs/site/20_outputs.ipynb #11fdee22
+# %% ../../nbs/site/20_outputs.ipynb #77242a7c
 def _kept(page: Page) -> Path:
     "Where the executed notebook of a page is kept."
     return runs_dir()/"site"/"executed"/page.folder/f"{page.source.stem}-{outputs_key(page)}.ipynb"
@@ -256,7 +262,7 @@ def all_outputs(pages: Iterable[Page],  # of the site
             old.unlink()
     if new:
         say(f"{len(new)} notebooks to run, {processes} at a time")
-    failures = run_notebooks([(page.source, _kept(page)) for page in new], processes)
+    failures = run_notebooks([(page.source, _kept(page)) for page in new], processes, say=say)
     found = {}
     for page in pages:
         bare = Outputs(books[page.url], "", digest(books[page.url]), failures.get(page.source, ""))

@@ -50,7 +50,7 @@ def sections() -> list[Section]:  # those with notebooks, known ones first
     new = sorted(there - {section.folder for section in known})
     return known + [Section(name, name, f"Notebooks of {name}", "Library") for name in new if name[0] not in "._"]
 
-# %% ../../nbs/site/10_pages.ipynb #9668e6b4
+# %% ../../nbs/site/10_pages.ipynb #abd4f5e4
 @dataclass(frozen=True)
 class Page:
     "A page made from a notebook."
@@ -90,11 +90,13 @@ def read_page(path: Path,  # notebook
 
 def find_pages(names: Iterable[str] = (),  # such as "core/10_records"; none: all
                ) -> list[Page]:  # front page first, then section by section
-    "The notebooks that become pages. Raises `MatattnError` for a name that is no notebook."
+    "The notebooks that become pages. Raises `MatattnError` for a name that is no notebook, or where there are none."
     paths = [project_path("nbs", "index.ipynb")]
     for section in sections():
         paths += sorted(project_path("nbs", section.folder).glob("*.ipynb"))
     known = {path.relative_to(project_path("nbs")).with_suffix("").as_posix(): path for path in paths if path.is_file()}
+    if not known:
+        raise MatattnError("no notebooks in nbs; call matattn inside a checkout, or set MATATTN_ROOT to one.")
     if unknown := [name for name in names if name not in known]:
         raise MatattnError(f"no notebook '{unknown[0]}' below nbs/; write it as core/10_records.")
     return [read_page(path) for name, path in known.items() if not names or name in names]
