@@ -151,7 +151,7 @@ def notebook_sheet(page: Page,  # notebook
     words = ""
     if page.folder == "experiments":
         words = chips(claim["verdict"] for claim in plan.claims.get(page.source.stem, []))
-        own = figures_of(page.source.stem, plan.pages, plan.figures)
+        own = figures_of(page.source.stem, plan.figures)
         body.html += experiment_html(page, plan.claims.get(page.source.stem, []), own)
         body.headings.append((2, "the-paper-record", "What the paper record says"))
     group = next((branch.group for branch in plan.tree if page.url in {leaf.url for leaf in branch.leaves}), "")

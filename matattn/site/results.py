@@ -6,7 +6,7 @@
 __all__ = ['Figure', 'all_figures', 'figures_of', 'picture', 'verdict_word', 'verdicts_html', 'experiment_claims',
            'experiment_html']
 
-# %% ../../nbs/site/50_results.ipynb #7a5553b6
+# %% ../../nbs/site/50_results.ipynb #97764b0a
 import html
 import json
 import re
@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..core.claims import evaluate_claims
+from ..core.plots import drawn_from
 from ..core.records import is_embedded, read_records, record_path
 from ..core.runtime import project_path
 from .pages import Page, relative, repository
 
-# %% ../../nbs/site/50_results.ipynb #7c2335ee
+# %% ../../nbs/site/50_results.ipynb #7ef66c45
 @dataclass(frozen=True)
 class Figure:
     "A figure of the project."
@@ -37,7 +38,7 @@ def _saved(page: Page) -> list[Figure]:
             heads = re.findall(r"^##+ (.+)$", source, flags=re.MULTILINE)
             part = heads[-1] if heads else part
         else:
-            found += [Figure(name, part, page.url, page.title) for name in re.findall(r'save_figure\(\w+, "(\w+)"\)', source)]
+            found += [Figure(name, part, page.url, page.title) for name in re.findall(r'save_figure\(\w+, "(\w+)"', source)]
     return found
 
 
@@ -48,28 +49,20 @@ def all_figures(pages: list[Page],  # of the site
     found = {figure.name: figure for page in pages if page.folder == "reports" for figure in _saved(page)}
     return [found[name] for name in found if name in there] + [Figure(name, "", "", "") for name in sorted(there - set(found))]
 
-# %% ../../nbs/site/50_results.ipynb #98af452b
-def _reads(source: str, experiment: str) -> bool:
-    "Whether a report's code asks for the record of an experiment: by its name, or by a name put together from a quoted word."
-    for asked in re.findall(r"best_record\(f?[\"']([^\"']+)[\"']", source):
-        match = re.fullmatch(re.sub(r"\\\{\w+\\\}", r"(\\w+)", re.escape(asked)), experiment)
-        if match and all(re.search(rf"[\"']{word}[\"']", source) for word in match.groups()):
-            return True
-    return False
+# %% ../../nbs/site/50_results.ipynb #8aaa5aff
+_FEW = 4  # records; a figure of more tells nothing of one experiment
 
 
 def figures_of(experiment: str,  # such as "hatnet_mos2"
-               pages: list[Page],  # of the site
                figures: list[Figure],  # all there are
-               ) -> list[Figure]:  # those of reports that read its record
+               ) -> list[Figure]:  # those drawn from its record
     "What the reports draw from an experiment."
-    reports = set()
-    for page in pages:
-        if page.folder == "reports":
-            cells = json.loads(page.source.read_text(encoding="utf8"))["cells"]
-            if _reads("\n".join("".join(cell["source"]) for cell in cells), experiment):
-                reports.add(page.url)
-    return [figure for figure in figures if figure.report in reports]
+    found = []
+    for figure in figures:
+        records = drawn_from(project_path("figures", f"{figure.name}.svg"))
+        if len(records) <= _FEW and experiment in {name.partition("/")[0] for name in records}:
+            found.append(figure)
+    return found
 
 
 def picture(figure: Figure,  # to show
