@@ -18,8 +18,8 @@ from functools import cache
 from itertools import groupby
 
 from ..core.runtime import MatattnError, digest, project_path
-from .outputs import directives
 from .pages import Page, opening, relative, site_link
+from .running import directives
 
 # %% ../../nbs/site/30_notebooks.ipynb #d1b728b3
 @cache
