@@ -2,6 +2,7 @@
 
 import json
 import sys
+from subprocess import CalledProcessError
 from unittest.mock import patch
 
 import numpy as np
@@ -70,3 +71,12 @@ def test_hatnet_weights(monkeypatch, tmp_path):
         found, known = (card(folder/f"{name}.safetensors") for folder in (tmp_path/"weights", shipped_folder()))
         assert set(found) == set(known) and "simulated" in found["data"] and "simulated" not in known["data"]
         assert found["cross-validated"] == known["cross-validated"]  # of the record, which may have been made anew: then ship again
+
+
+def test_elements(monkeypatch, tmp_path):
+    "Byte for byte what is shipped; the notebook asserts it."
+    try:
+        run("elements", monkeypatch, tmp_path)
+    except CalledProcessError as error:
+        pytest.skip(f"the tables of mendeleev cannot be fetched: {error}")
+    assert (tmp_path/"making"/"elements.csv").read_bytes() == (ROOT/"matattn"/"embedded"/"elements.csv").read_bytes()

@@ -120,7 +120,7 @@ def _known(page: Page,
            book: dict,  # source
            ) -> Outputs | None:
     "Outputs that are there already, made by `matattn` or by an earlier site."
-    for path, note in ((_run_elsewhere(page), "Run with `matattn`."), (_kept(page), "Run for this site.")):
+    for path, note in ((_run_elsewhere(page), "Run with matattn run."), (_kept(page), "Run for this site.")):
         if path is None or not path.is_file():
             continue
         done = json.loads(path.read_text(encoding="utf8"))

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 # %% ../../nbs/site/55_search.ipynb #2c3f92fc
 _VOID = {"img", "br", "hr", "input", "meta", "link", "wbr", "source", "col"}
 _SILENT = {"pre", "table", "math", "script", "style", "nav", "button", "small", "details", "dl"}
+_MARKS = {("a", "anchor"), ("a", "source"), ("a", "label"), ("span", "label"), ("span", "kind")}  # not prose
 
 
 class _Parts(HTMLParser):
@@ -30,7 +31,7 @@ class _Parts(HTMLParser):
             self.main = 1
         if self.muted:
             self.muted += tag not in _VOID
-        elif tag in self.silent or (tag, marks.get("class")) in (("a", "anchor"), ("a", "source"), ("span", "kind")):
+        elif tag in self.silent or (tag, marks.get("class")) in _MARKS:
             self.muted = 1
         elif self.main and re.fullmatch("h[1-4]", tag):
             self.heading = True

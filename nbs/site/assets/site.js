@@ -68,7 +68,7 @@
     const best = matattn.parts.map((part) => [score(words, part), part]).filter(([points]) => points)
       .sort((a, b) => b[0] - a[0]).slice(0, 20);
     found.innerHTML = best.map(([, [title, head, url, text]]) =>
-      `<a role="option" href="${matattn.root}/${url}">${marked(head || title, words)}<span>${head ? `${escape(title)} · ` : ""}${marked(text, words)}</span></a>`).join("")
+      `<a role="option" href="${matattn.root}/${url}">${marked(head || title, words)}<span>${[head && escape(title), marked(text, words)].filter(Boolean).join(" · ")}</span></a>`).join("")
       || `<p>Nothing has “${escape(box.value.trim())}”.</p>`;
     choose(0);
   };
