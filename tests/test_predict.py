@@ -362,6 +362,21 @@ def test_molecules_with_a_charge(molecules, for_molecules):
         model.predict(neutral)
 
 
+def test_odd_molecules_in_files(for_molecules, tmp_path, capsys):
+    "A charge, two molecules in one frame, and bohr: a value each, and a warning."
+    water = "O 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
+    bohr = "O 0 0 0\nH 1.814 0 0\nH -0.454 1.757 0\n"
+    for name, atoms, comment in (("ion", water, "charge=1"), ("two", water + water.replace(" 0\n", " 9\n"), ""), ("bohr", bohr, "")):
+        comment = f"Properties=species:S:1:pos:R:3 {comment}"
+        (tmp_path/f"{name}.xyz").write_text(f"{atoms.count(chr(10))}\n{comment}\n{atoms}")
+    names = [str(tmp_path/f"{name}.xyz") for name in ("ion", "two", "bohr")]
+    assert main(["predict", *names, "--model", for_molecules]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 4 and err.count("warning") == 3
+    for words in ("no two atoms are near enough for a bond in structure", "several molecules stand apart", "has a charge"):
+        assert words in err
+
+
 def test_charges_of_the_ions_of_a_crystal_are_no_charge(crystals, for_crystals, for_cgcnn):
     salt = to_ase(crystals[0])[0]
     salt.set_initial_charges([1.]*len(salt))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core.runtime import MatattnError
 from ..core.writing import write_file
-from .pretrained import Predictions, Pretrained, predict_all
+from .pretrained import Predictions, Pretrained, net_charges, predict_all
 from ..structures.inputs import as_structures, structure_files
 from ..structures.sets import StructureSet
 from ..structures.writing import write_xyz
@@ -92,7 +92,7 @@ def read_files(paths: Iterable[str | Path],  # files and folders
                 box = " (for a molecule in a box, remove the cell)" if part.periodic else ""
                 raise MatattnError(f"{file}: it holds {kinds[part.periodic]}, and the model is for {kinds[periodic]}; choose another "
                                    f"model, `matattn models` lists them{box}.")
-            parts.append(replace(part, targets={}, units={}, extras={}, name="", embedded=False))
+            parts.append(replace(part, targets={}, units={}, extras={"charge": net_charges(part)}, name="", embedded=False))
             names += [str(file)]*len(part)
         except MatattnError as error:
             failures.append(_told(file, error))
