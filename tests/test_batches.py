@@ -123,6 +123,42 @@ def test_a_killed_child_takes_its_kernel_along(project):
     assert not kernels_of(project.root)
 
 
+POOL = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+pool = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+total = sum(pool.map(abs, range(steps)))
+print("waiting", flush=True)
+while not Path("go").exists(): time.sleep(.1)
+"""
+
+
+def test_a_killed_kernel_takes_its_workers_along(project):
+    "As when memory runs out: workers that wait for a kernel that is gone would wait for ever."
+    project.notebook("slow", work=POOL).profile("slow: {steps: 3}")
+    batch = project.start("run", "slow", "--profile", "smoke")
+    project.wait_for("slow", "waiting")
+    (child,) = psutil.Process(batch.pid).children()
+    child.children()[0].kill()
+    _, err = batch.communicate(timeout=60)
+    assert batch.returncode == 1 and "Kernel died" in err and not kernels_of(project.root)
+
+
+def test_the_next_run_ends_what_a_killed_one_has_left(project):
+    project.notebook("slow", work=POOL).profile("slow: {steps: 3}")
+    batch = project.start("run", "slow", "--profile", "smoke")
+    project.wait_for("slow", "waiting")
+    (child,) = psutil.Process(batch.pid).children()
+    for process in (psutil.Process(batch.pid), child, *child.children()):
+        process.kill()
+    batch.communicate(timeout=10)
+    assert kernels_of(project.root), "the workers are alone now"
+    (project.root/"go").touch()
+    assert project("run", "slow", "--profile", "smoke")[0] == 0 and project.score("slow") == 3
+    assert not kernels_of(project.root)
+
+
 def edit(project, name, old, new):
     path = project.root/"nbs"/"experiments"/f"{name}.ipynb"
     assert old in path.read_text()

@@ -75,6 +75,7 @@ def _open_files(locks: list[filelock.BaseFileLock],  # that were acquired
 
 # %% ../../nbs/core/63_processes.ipynb #fa1d99a8
 _CHILD = "import sys; from matattn.core.execution import main; main(sys.argv[1])"
+_MARK = "MATATTN_JOB"  # in the environment of all that a job starts
 
 
 def _identity(job: Job) -> tuple | None:  # None: no record
@@ -86,6 +87,16 @@ def _identity(job: Job) -> tuple | None:  # None: no record
     return None
 
 
+def _end_leftovers(job: Job):  # that is not running
+    "End what a job has left: a kernel without its process, workers without their kernel."
+    import psutil
+
+    for process in psutil.process_iter(["environ"]):
+        if (process.info["environ"] or {}).get(_MARK) == str(job.target) and process.pid != os.getpid():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
 def _launch(job: Job,  # what to run
             environment: dict[str, str],  # of the new process
             locks: list[filelock.BaseFileLock],  # of the job
@@ -95,13 +106,14 @@ def _launch(job: Job,  # what to run
     hold = _open_files(locks)
     text = json.dumps({"source": str(job.source), "target": str(job.target), "outcome": str(job.outcome), "scratch": scratch, "hold": hold,
                        "parameters": job.parameters, "html": job.html, "parent": os.getpid(), "needs": upstream(job)})
+    _end_leftovers(job)
     job.outcome.unlink(missing_ok=True)
     if job.record and job.record.parent.is_dir():
         for half in job.record.parent.glob(f".{job.record.name}.*"):  # left by a write that was killed
             half.unlink()
     with open(job.log, "wb") as log:
         return subprocess.Popen([sys.executable, "-c", _CHILD, text], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                env=environment, cwd=project_root(), start_new_session=True, pass_fds=hold)
+                                env=environment | {_MARK: str(job.target)}, cwd=project_root(), start_new_session=True, pass_fds=hold)
 
 
 def start(job: Job,  # what to run
@@ -162,23 +174,11 @@ def _complete(running: Running,  # a notebook whose process has ended
     return "its notebook was edited while it ran; run it again" if edited else ""
 
 # %% ../../nbs/core/63_processes.ipynb #5c1d9e27
-def _end_kernel(scratch: str,  # folder of its connection
-                ):
-    "End a kernel whose process has gone without ending it."
-    import psutil
-
-    for process in psutil.process_iter(["cmdline"]):
-        if any(word.startswith(f"{scratch}{os.sep}") for word in process.info["cmdline"] or []):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
 def finish(running: Running,  # a notebook whose process has ended
            ) -> Outcome:
     "Judge a job that has ended, its record included."
     job, minutes = running.job, running.minutes
-    if running.process.returncode:
-        _end_kernel(running.scratch)
+    _end_leftovers(job)
     message = _failure(job, running.process.returncode)
     if not message and job.record:
         if _identity(job) == running.before:
@@ -208,6 +208,7 @@ def stop(running: Iterable[Running],  # notebooks at work
             process.kill()
     for item in running:
         item.process.wait()
+        _end_leftovers(item.job)
         item.release()
 
 
