@@ -373,7 +373,7 @@ def test_odd_molecules_in_files(for_molecules, tmp_path, capsys):
     assert main(["predict", *names, "--model", for_molecules]) == 0
     out, err = capsys.readouterr()
     assert out.count("\n") == 4 and err.count("warning") == 3
-    for words in ("no two atoms are near enough for a bond in structure", "several molecules stand apart", "has a charge"):
+    for words in ("no two atoms are near enough for a bond in structure", "several molecules stand apart", "has a charge; predictions"):
         assert words in err
 
 

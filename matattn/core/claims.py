@@ -99,7 +99,8 @@ def judge(published: float,  # the paper's number
         return HOLDS, f"audited {_words(audited)} {yes}{theirs}"
     if as_published is not None and reaches(as_published["mean"], published, direction):
         return IN_PART, f"{published:g} is reached only as published, {_words(as_published)}; audited {_words(audited)}"
-    if not gain and low is not None and high is not None and low <= published <= high:
+    right_way = not change or reaches(audited["mean"], 0, direction)
+    if not gain and right_way and low is not None and high is not None and low <= published <= high:
         return IN_PART, f"audited {_words(audited)} {no}, but its interval contains it{theirs}"
     verdict, because = (UNTESTABLE, f", which decides nothing: {limited}") if limited else (FAILS, "")
     return verdict, f"audited {_words(audited)} {no}{because}{theirs}"

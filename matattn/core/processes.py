@@ -73,18 +73,8 @@ def _open_files(locks: list[filelock.BaseFileLock],  # that were acquired
     "The open files behind locks; a lock is held as long as one of its holders lives."
     return [] if os.name == "nt" else [file for lock in locks if (file := lock._context.lock_file_fd) is not None]
 
-# %% ../../nbs/core/63_processes.ipynb #fa1d99a8
-_CHILD = "import sys; from matattn.core.execution import main; main(sys.argv[1])"
+# %% ../../nbs/core/63_processes.ipynb #5b0c7a12
 _MARK = "MATATTN_JOB"  # in the environment of all that a job starts
-
-
-def _identity(job: Job) -> tuple | None:  # None: no record
-    "What tells a new record from the one before."
-    if job.record:
-        with contextlib.suppress(OSError):
-            status = job.record.stat()
-            return status.st_ino, status.st_mtime_ns
-    return None
 
 
 def _end_leftovers(job: Job):  # that is not running
@@ -95,6 +85,18 @@ def _end_leftovers(job: Job):  # that is not running
         if (process.info["environ"] or {}).get(_MARK) == str(job.target) and process.pid != os.getpid():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+
+# %% ../../nbs/core/63_processes.ipynb #fa1d99a8
+_CHILD = "import sys; from matattn.core.execution import main; main(sys.argv[1])"
+
+
+def _identity(job: Job) -> tuple | None:  # None: no record
+    "What tells a new record from the one before."
+    if job.record:
+        with contextlib.suppress(OSError):
+            status = job.record.stat()
+            return status.st_ino, status.st_mtime_ns
+    return None
 
 
 def _launch(job: Job,  # what to run

@@ -26,6 +26,7 @@ from .inputs import read_pasted
 from ..hatnet.estimators import load_model
 from ..hatnet.recommendation import rank_grid
 from ..hatnet.tables import SPECS, grid_levels, load_table
+from ..models.odd import odd_molecules
 from ..models.pretrained import Predictions, Pretrained, predict_all
 from ..scann.pretrained import describe, from_pretrained, pretrained_names
 from ..structures.sets import ATOMIC_NUMBERS, StructureSet
@@ -102,6 +103,7 @@ def answer(structures: StructureSet,  # one molecule or crystal, from `read_past
                                                                      "paste another structure"))
     found = predict_all(models, structures, progress=False)
     warnings = [_of_all(sentence, model.name) for model in models for sentence in model.unseen(structures)]
+    warnings += [sentence[:1].upper() + sentence[1:] for sentence in odd_molecules(structures)]
     values = {name: value for one in found for name, value in zip(one.targets, one.values[0].tolist(), strict=True)}
     placed = ["The atoms of a SMILES are placed by a force field; the models learned from geometries of B3LYP, so for the last digits "
               "paste such a geometry as XYZ."]*("placed" in structures.extras)

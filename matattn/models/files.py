@@ -16,7 +16,8 @@ import numpy as np
 
 from ..core.runtime import MatattnError
 from ..core.writing import write_file
-from .pretrained import Predictions, Pretrained, net_charges, predict_all
+from .odd import net_charges, odd_molecules
+from .pretrained import Predictions, Pretrained, predict_all
 from ..structures.inputs import as_structures, structure_files
 from ..structures.sets import StructureSet
 from ..structures.writing import write_xyz
@@ -193,7 +194,7 @@ def predict_files(paths: Iterable[str | Path],  # files and folders
     notes: tuple[str, ...] = ()
     found: tuple[Predictions, ...] = ()
     if read.structures is not None:
-        notes = tuple(sentence for model in models for sentence in model.unseen(read.structures))
+        notes = (*odd_molecules(read.structures), *(sentence for model in models for sentence in model.unseen(read.structures)))
         found = tuple(predict_all(models, read.structures, jobs, progress))
     return FilePredictions(tuple(model.name for model in models), found, read.files, read.failures, notes)
 
