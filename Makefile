@@ -1,6 +1,8 @@
 # matattn: `make reproduce` regenerates the companion, `make test` checks it. Both set everything up on their first call.
 
 PROFILE ?= quick
+# Notebooks side by side; those of the paper profile measure times, too, and are alone.
+JOBS    ?= $(if $(filter paper,$(PROFILE)),1,2)
 PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
              $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
@@ -48,9 +50,9 @@ hooks: venv ## git and Jupyter hooks that clean and merge notebooks
 
 # ---- the companion
 
-reproduce: venv ## run every experiment (PROFILE=smoke|quick|paper), then the reports
+reproduce: venv ## run every experiment (PROFILE=smoke|quick|paper, JOBS=side by side), then the reports
 	@status=0; \
-	matattn run all --profile $(PROFILE) --regenerate --reports || status=1; \
+	matattn run all --profile $(PROFILE) --jobs $(JOBS) --regenerate --reports || status=1; \
 	matattn claims || status=1; \
 	echo "reports: runs/reports/   figures: figures/   records: nbs/experiments/records/"; \
 	exit $$status
