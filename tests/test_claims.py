@@ -18,7 +18,7 @@ from matattn.core.records import read_records
 from matattn.core.runtime import MatattnError
 
 RECORDS = ROOT/"nbs"/"experiments"/"records"
-NO_RECORD_YET = {"uae_backends"}
+NO_RECORD_YET: set[str] = set()
 
 NUMBERS = st.floats(-100, 100, allow_nan=False)
 
