@@ -47,7 +47,7 @@ def committed(monkeypatch) -> list[dict]:
 
 def test_the_file():
     claims = read_claims()
-    assert len(claims) == 111
+    assert len(claims) == 112
     assert all(claim["source"] and claim["unit"] for claim in claims.values())
     assert {claim["doi"] for claim in claims.values() if claim["paper"] in ("HATNet", "SCANN", "ct-UAE")} <= {
         "", "10.1016/j.aei.2025.103462", "10.1038/s41524-023-01163-9", "10.1038/s41467-025-56481-x"}
