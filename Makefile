@@ -133,7 +133,7 @@ soak: export OMP_NUM_THREADS := 1
 soak: venv ## kill -9 at KILLS=20 random moments of a smoke batch (ONLY="..." of these experiments): the same records as undisturbed
 	python tests/soak.py $(ONLY) --kills $(KILLS)
 
-check-wheel: venv ## a wheel alone, in an environment of its own outside the checkout, runs the demo and three experiments
+check-wheel: venv ## a wheel alone, in an environment of its own outside the checkout, runs every notebook for readers
 	$(call check,wheel,python tests/wheel.py)
 
 clean: ## remove what runs and builds leave (not .venv)

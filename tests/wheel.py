@@ -1,4 +1,4 @@
-"""`make check-wheel`: a wheel alone, in an environment of its own outside the checkout, runs the demo and three experiments."""
+"""`make check-wheel`: a wheel alone, in an environment of its own outside the checkout, runs every notebook for readers."""
 
 import os
 import shutil
@@ -6,11 +6,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = ("nbs/demo/explore.ipynb", "nbs/experiments/hatnet_mos2.ipynb", "nbs/experiments/uae_clusters.ipynb",
-             "nbs/experiments/scann_fullerene.ipynb")
+LISTED = "from matattn.demo.online import reader_notebooks\nprint(*reader_notebooks(), sep='\\n')"
+SIDE_BY_SIDE = 2  # notebooks at a time
 
 
 def run(title: str, *command, folder: Path):
@@ -36,8 +37,19 @@ def main(folder: Path):
     place = run("import", python, "-c", "import matattn; print(matattn.__file__)", folder=folder)
     assert Path(place).is_relative_to(folder/"env"), f"{place} is not what was installed"
     assert (Path(place).parent/"py.typed").is_file() and (Path(place).parent/"structures"/"sets.pyi").is_file(), "its types are missing"
-    for name in NOTEBOOKS:
-        run(name, python, "-m", "papermill", "--no-progress-bar", "--kernel", "python3", folder/name, folder/Path(name).name, folder=folder)
+    notebooks = [Path(line) for line in run("list", python, "-c", LISTED, folder=folder).splitlines()]
+    assert len(notebooks) > 30 and all(path.is_relative_to(folder) for path in notebooks), notebooks
+
+    def execute(path):
+        out = folder/"executed"/path.parent.name/path.name
+        out.parent.mkdir(parents=True, exist_ok=True)
+        run(f"{path.relative_to(folder)}", python, "-m", "papermill", "--no-progress-bar", "--kernel", "python3", "--cwd", path.parent,
+            path, out, folder=folder)
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        list(pool.map(execute, notebooks))
+    print(f"{len(notebooks)} notebooks ran from the wheel")
+
 
 
 if __name__ == "__main__":
