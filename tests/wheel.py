@@ -27,8 +27,12 @@ def run(title: str, *command, folder: Path):
 
 
 def main(folder: Path):
-    "Build, install, run; of the checkout only nbs/ is there, as the setup cell fetches it on Colab."
-    shutil.copytree(ROOT/"nbs", folder/"nbs")  # now: the notebooks of this wheel, even when the checkout changes
+    "Build, install, run; the checkout is there, as the setup cell fetches it on Colab, but without the package."
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in tracked:  # now: the notebooks of this wheel, even when the checkout changes
+        if not name.startswith("matattn/"):
+            (folder/name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT/name, folder/name)
     run("build", sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT, folder=folder)
     (wheel,) = folder.glob("matattn-*.whl")
     run("environment", sys.executable, "-m", "venv", folder/"env", folder=folder)
@@ -41,15 +45,20 @@ def main(folder: Path):
     assert len(notebooks) > 30 and all(path.is_relative_to(folder) for path in notebooks), notebooks
 
     def execute(path):
+        "What failed, or nothing."
         out = folder/"executed"/path.parent.name/path.name
         out.parent.mkdir(parents=True, exist_ok=True)
-        run(f"{path.relative_to(folder)}", python, "-m", "papermill", "--no-progress-bar", "--kernel", "python3", "--cwd", path.parent,
-            path, out, folder=folder)
+        try:
+            run(f"{path.relative_to(folder)}", python, "-m", "papermill", "--no-progress-bar", "--kernel", "python3", "--cwd", path.parent,
+                path, out, folder=folder)
+        except SystemExit as failure:
+            return str(failure)
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        list(pool.map(execute, notebooks))
+        failures = [failure for failure in pool.map(execute, notebooks) if failure]
+    if failures:
+        sys.exit("\n\n".join(failures))
     print(f"{len(notebooks)} notebooks ran from the wheel")
-
 
 
 if __name__ == "__main__":
