@@ -88,7 +88,7 @@ lint: venv ## ruff on modules, tests and notebooks
 test: venv ## everything that continuous integration runs; FRESH=1: what passed before, too
 	@rm -rf $(CHECKS); mkdir -p $(CHECKS); status=0; \
 	echo "checks: lint, types, notebooks, smoke, pytest, batches (logs in $(CHECKS)/)"; \
-	$(MAKE) --no-print-directory -k -j3 check-pytest check-batches check-smoke check-notebooks check-types check-lint 2>$(CHECKS)/make.log || status=1; \
+	$(MAKE) --no-print-directory -k -j3 check-notebooks check-batches check-smoke check-pytest check-types check-lint 2>$(CHECKS)/make.log || status=1; \
 	cat $(CHECKS)/pytest.log $(CHECKS)/batches.log; \
 	test $$status = 0 || { echo "FAILED: $$(cd $(CHECKS) && echo *.failed | sed 's/\.failed//g')"; exit 1; }
 
