@@ -23,7 +23,7 @@ def record_minutes(record: dict,  # of an experiment
     "Of the last sitting, or of the trainings where these took longer because they were done in several."
     trainings = record["extras"].get("trainings", [])
     done = sum(one["seconds"] for one in (trainings.values() if isinstance(trainings, dict) else trainings))
-    return max(record["time"]["wall_seconds"] or 0, done)/60
+    return max((record["time"]["wall_seconds"] or 0)/60, done/60, record["extras"].get("minutes", 0))
 
 
 def record_machine(record: dict,  # of an experiment
