@@ -9,7 +9,10 @@ from conftest import ROOT
 from scipy import stats
 
 from matattn.core.runtime import MatattnError, TimeBudget
+from matattn.graphs.batches import BatchPlan
+from matattn.structures.sets import StructureSet
 from matattn.uae.arms import Arm, Outcome, paired_gain, run_arm, train_arm
+from matattn.uae.backends import backend, build_graphs, train_backend
 from matattn.uae.contests import Bench, Contest
 from matattn.uae.embeddings import UAE
 from matattn.uae.pretraining import TRAININGS, Pretraining, rows_to_learn, run_pretrainings, twins_of_tests
@@ -148,6 +151,29 @@ def test_gains_over_splits_of_their_own(tmp_path):
     assert np.isclose(entry["comparison"]["own"]["mean"], 100*(expected - 1)) and entry["metrics"]["mae"]["n"] == 2
     with pytest.raises(MatattnError, match="not tested on the same structures"):
         paired_gain(hot, own[::-1])
+
+
+@pytest.fixture(scope="module")
+def large_crystals():
+    "60 disordered crystals of 200 atoms."
+    rng, cell = np.random.default_rng(0), np.full((60, 1, 1), 15.)*np.eye(3)
+    return StructureSet(numbers=rng.integers(3, 20, 12_000), coords=rng.random((12_000, 3)), n_atoms=np.full(60, 200), cell=cell,
+                        targets={"energy": rng.normal(size=60)}, fractional=True, name="large")
+
+
+@pytest.mark.parametrize("name", ["cgcnn", "megnet", "alignn"])
+def test_crystals_of_200_atoms_fit_the_default_batch(name, large_crystals):
+    "What a batch holds is limited by atoms and edges, not by crystals alone."
+    entry = backend(name)
+    graphs, recipe = build_graphs(name, large_crystals), entry.recipe
+    plan = BatchPlan(graphs, batch_size=recipe.batch_size, max_atoms=recipe.max_atoms, max_edges=recipe.max_edges).epoch(0)
+    assert len(plan) > 1 and sorted(np.concatenate(plan)) == list(range(60))
+    assert max(graphs.n_atoms[rows].sum() for rows in plan) <= 8192
+    assert recipe.max_edges is None or max(graphs.n_edges[rows].sum() for rows in plan) <= recipe.max_edges
+    some = graphs[np.arange({"cgcnn": 44, "megnet": 8, "alignn": 2}[name])]
+    config = entry.config(line_layers=1, graph_layers=1) if name == "alignn" else entry.config()
+    trained = train_backend(name, some, ["energy"], np.arange(len(some)), config=config, recipe=replace(recipe, epochs=1), device="cpu")
+    assert trained.history.stopped == "finished" and np.isfinite(trained.predict(some, np.arange(2))).all()
 
 
 def test_what_is_refused(tmp_path):

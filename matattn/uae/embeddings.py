@@ -10,7 +10,7 @@ import csv
 import difflib
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,14 +72,24 @@ class UAE:
 def number_of(element: str | int,  # symbol or atomic number
               ) -> int:  # 1 to 100
     "The atomic number. Raises `MatattnError` for what is no element from H to Fm."
-    number = ATOMIC_NUMBERS.get(element, 0) if isinstance(element, str) else int(element)
+    number = ATOMIC_NUMBERS.get(element, 0) if isinstance(element, str) else element if isinstance(element, (int, np.integer)) else 0
     if not 1 <= number <= ELEMENTS:
         near = difflib.get_close_matches(str(element).capitalize(), SYMBOLS[1:ELEMENTS + 1], 1, .3) if isinstance(element, str) else []
         raise MatattnError(f"there is no embedding of '{element}'{f' (did you mean {near[0]}?)' if near else ''}; "
                            f"name an element from H to {SYMBOLS[ELEMENTS]} by its symbol or atomic number.")
-    return number
+    return int(number)
 
 # %% ../../nbs/uae/40_embeddings.ipynb #43c5da5e
+def _direction(uae: UAE,
+               element: str | int,  # symbol or atomic number
+               ) -> np.ndarray:  # (width,)
+    "The vector of an element that has one."
+    if not (vector := uae[element]).any():
+        raise MatattnError(f"{uae.name}: no training crystal holds {SYMBOLS[number_of(element)]}, so that its vector is zeros and like "
+                           "nothing; take another element, or an embedding that has learned it.")
+    return vector
+
+
 def _cosines(uae: UAE,
              vector: np.ndarray,  # (width,)
              ) -> np.ndarray:  # (100,)
@@ -92,17 +102,18 @@ def _similarity(uae: UAE,
                 a: str | int,  # element
                 b: str | int,  # element
                 ) -> float:  # -1 to 1
-    "Cosine of the angle between two elements. Raises `MatattnError` for an element that is not there."
-    return float(_cosines(uae, uae[a])[number_of(b) - 1])
+    "Cosine of the angle between two elements. Raises `MatattnError` for an element that is not there or has a vector of zeros."
+    one, other = _direction(uae, a), _direction(uae, b)
+    return float(one @ other/(np.linalg.norm(one)*np.linalg.norm(other)))
 
 
 def _nearest(uae: UAE,
-             what: str | int | np.ndarray,  # element, or a vector such as uae["K"] - uae["Li"] + uae["Na"]
+             what: str | int | np.ndarray | list,  # element, or a vector such as uae["K"] - uae["Li"] + uae["Na"]
              k: int = 5,  # elements wanted
              ) -> list[tuple[str, float]]:  # (symbol, similarity), best first
-    "The elements most like this one, without itself and those of fewer than 10 crystals. Raises `MatattnError` for another width."
-    itself = None if isinstance(what, np.ndarray) else number_of(what) - 1
-    vector = uae[what] if itself is not None else what
+    "The elements most like this one, but itself and those of fewer than 10 crystals. Raises `MatattnError` for another width or zeros."
+    itself = None if isinstance(what, (np.ndarray, list)) else number_of(what) - 1
+    vector = _direction(uae, what) if itself is not None else np.asarray(what, np.float32)
     if vector.shape != (uae.width,):
         raise MatattnError(f"{uae.name}: a vector of shape {vector.shape} does not compare with embeddings of width {uae.width}; "
                            "make it from the same embedding.")
@@ -159,10 +170,11 @@ def _table(uae: UAE,
            trainable: bool = True,  # default of the models that take it
            columns: bool = False,  # as published: the layer itself instead of what it has learned
            ) -> ElementTable:
-    "As a table for the back ends. Raises `MatattnError` when the columns are wanted and not known."
+    "As a table for the back ends; elements that a foreign file lacks are not known. Raises `MatattnError` for columns that are not there."
     if columns and uae.columns is None:
         raise MatattnError(f"{uae.name}: the file of this embedding holds no columns; run ct_pretrain again, or do without 'columns'.")
-    return table_from_rows(f"uae-{uae.name}{'-columns'*columns}", uae.columns if columns else uae.vectors, trainable)
+    table = table_from_rows(f"uae-{uae.name}{'-columns'*columns}", uae.columns if columns else uae.vectors, trainable)
+    return table if uae.counts.any() else replace(table, known=table.vectors.any(1))
 
 
 def _to_embedding(uae: UAE,
@@ -213,22 +225,36 @@ def _read_safetensors(path: Path) -> UAE:
     return UAE(tensors["vectors"].numpy(), tensors["counts"].numpy().astype(np.int64), about["name"], about["card"], columns)
 
 
-def _read_json(path: Path) -> UAE:
-    "From a file such as CGCNN's; elements that it lacks get zeros."
+def _rows_of_json(text: str) -> dict[int, tuple[list, int]]:  # atomic number -> vector, crystals
+    "CGCNN's form."
+    return {number_of(int(key)): (row, 0) for key, row in json.loads(text).items()}
+
+
+def _rows_of_csv(text: str) -> dict[int, tuple[list, int]]:  # atomic number -> vector, crystals
+    "That of `to_csv`."
+    return {number_of(int(number)): (row, int(crystals)) for number, _, crystals, *row in [*csv.reader(io.StringIO(text))][1:]}
+
+
+_TEXTS = {".json": (_rows_of_json, "map atomic numbers to lists of numbers", "write it as CGCNN's atom_init.json"),
+          ".csv": (_rows_of_csv, "have rows of number, symbol, crystals and vector", "write it as UAE.to_csv does")}
+
+
+def _read_text(path: Path) -> UAE:
+    "From a file such as CGCNN's, or a table; elements that it lacks get zeros."
     if not path.is_file():
         raise MatattnError(f"{path}: there is no such file; check the path.")
+    rows_of, form, remedy = _TEXTS[path.suffix]
     try:
-        rows = {number_of(int(key)): np.asarray(row, np.float32) for key, row in json.loads(path.read_text(encoding="utf8")).items()}
-        widths = {row.shape for row in rows.values()}
+        rows = rows_of(path.read_text(encoding="utf8"))
+        found = {number: np.asarray(row, np.float32) for number, (row, _) in rows.items()}
     except (MatattnError, OSError, ValueError, TypeError, AttributeError) as error:
-        why = str(error).partition(";")[0]
-        raise MatattnError(f"{path}: it does not map atomic numbers to lists of numbers ({why}); "
-                           "write it as CGCNN's atom_init.json.") from None
-    if len(widths) != 1 or len(shape := widths.pop()) != 1:
+        raise MatattnError(f"{path}: it does not {form} ({str(error).partition(';')[0]}); {remedy}.") from None
+    if len(widths := {row.shape for row in found.values()}) != 1 or len(shape := widths.pop()) != 1 or not shape[0]:
         raise MatattnError(f"{path}: its elements do not have equally many numbers; give every element a list of the same length.")
-    vectors = np.zeros((ELEMENTS, *shape), np.float32)
-    vectors[[number - 1 for number in rows]] = [*rows.values()]
-    return UAE(vectors, np.zeros(ELEMENTS, np.int64), path.stem)
+    vectors, counts = np.zeros((ELEMENTS, *shape), np.float32), np.zeros(ELEMENTS, np.int64)
+    for number, (_, crystals) in rows.items():
+        vectors[number - 1], counts[number - 1] = found[number], crystals
+    return UAE(vectors, counts, path.stem)
 
 # %% ../../nbs/uae/40_embeddings.ipynb #28128cab
 _PREFIX = "uae-"  # of the files that come with the library: other models lie beside them
@@ -239,12 +265,12 @@ def uae_names() -> list[str]:  # such as ["ct-ef", "mt4"]
     return [name.removeprefix(_PREFIX) for name in model_names((UAE_FILE,))]
 
 
-def _load(name: str | Path,  # in `uae_names`, or a .safetensors or .json file
+def _load(name: str | Path,  # in `uae_names`, or a .safetensors, .json or .csv file
           width: int | None = None,  # that the model at hand needs; None: any
           ) -> UAE:
     "An embedding. Raises `MatattnError` for an unknown name, a file that is missing or damaged, or another width."
-    path = Path(name) if Path(name).suffix == ".json" else find_model(name, (UAE_FILE,), _PREFIX)
-    uae = _read_json(path) if path.suffix == ".json" else _read_safetensors(path)
+    path = Path(name) if Path(name).suffix in _TEXTS else find_model(name, (UAE_FILE,), _PREFIX)
+    uae = _read_text(path) if path.suffix in _TEXTS else _read_safetensors(path)
     if width is not None and uae.width != width:
         raise MatattnError(f"{path}: its vectors have {uae.width} numbers and {width} are needed; take an embedding of that width.")
     return uae

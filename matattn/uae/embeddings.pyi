@@ -35,7 +35,7 @@ class UAE:
     def similarity(self, a: str | int, b: str | int) -> float:
         ...
 
-    def nearest(self, what: str | int | np.ndarray, k: int=...) -> list[tuple[str, float]]:
+    def nearest(self, what: str | int | np.ndarray | list, k: int=...) -> list[tuple[str, float]]:
         ...
 
     @staticmethod

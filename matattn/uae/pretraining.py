@@ -60,6 +60,13 @@ class Pretraining:
         of = PUBLISHED if self.form == "published" else CrystalTransformerConfig()
         return replace(of, n_tasks=len(self.targets), **dict(self.sizes))
 
+    def store(self,
+              study: CrystalStudy,  # its crystals
+              device: str,  # "auto", "cpu", "cuda"
+              ) -> CrystalStore:
+        "What the network reads: with the distances to images when it is the periodic one."
+        return CrystalStore(study.structures, device, radius=self.config.radius if self.config.periodic else None)
+
 # %% ../../nbs/uae/82_pretraining.ipynb #6c4411cf
 def twins_of_tests(study: CrystalStudy,  # to be trained on
                    others: Iterable[CrystalStudy],  # whose test parts are not to be seen
@@ -110,7 +117,7 @@ def pretrain(job: Pretraining,  # what and how
              watched: int = 500,  # validation crystals that the course is measured on
              ) -> tuple[TrainedNetwork, list[dict], np.ndarray]:  # network, course, rows that it learned from
     "Train, go on, or read what is finished. Raises `MatattnError` as `train_network` does."
-    rows, store = rows_to_learn(study, job, withheld), CrystalStore(study.structures, device)
+    rows, store = rows_to_learn(study, job, withheld), job.store(study, device)
     valid = _evenly(study.rows("valid", job.targets), watched)
     key = digest([study.structures.digest(), digest(rows), asdict(job), modules_digest(_CODE)])
     path = folder/f"{job.name}-{key}.safetensors"
@@ -159,7 +166,7 @@ def run_pretraining(job: Pretraining,  # what and how
         if not course:
             return None
         test = study.rows("test", job.targets)
-        predicted = trained.predict(CrystalStore(study.structures, device), test)
+        predicted = trained.predict(job.store(study, device), test)
     history, epochs = trained.history, course[-1]["epoch"]
     finished = history.stopped == "finished"
     errors = {t: float(e) for t, e in zip(job.targets, np.abs(predicted - study.values(job.targets)[test]).mean(0), strict=True)}
