@@ -23,7 +23,8 @@ def reference_crystals() -> StructureSet:  # 3 crystals of 8, 6 and 12 atoms
     turned, angle = third*[-1, 1, -1] + [0, .5, .5], math.radians(99.23)
     baddeleyite = np.concatenate([third, -third, turned, -turned]) % 1
     monoclinic = [[5.15, 0, 0], [0, 5.212, 0], [5.317*math.cos(angle), 0, 5.317*math.sin(angle)]]
-    return StructureSet([11]*4 + [17]*4 + [22]*2 + [8]*4 + [40, 8, 8]*4, np.concatenate([salt, rutile, baddeleyite]), [8, 6, 12],
+    numbers = np.array([11]*4 + [17]*4 + [22]*2 + [8]*4 + [40, 8, 8]*4)
+    return StructureSet(numbers, np.concatenate([salt, rutile, baddeleyite]), np.array([8, 6, 12]),
                         cell=np.array([5.64*np.eye(3), np.diag([4.594, 4.594, 2.959]), monoclinic]), fractional=True, name="reference")
 
 # %% ../../nbs/uae/48_reference.ipynb #3a91c0db
