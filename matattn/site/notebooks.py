@@ -221,18 +221,13 @@ class Body:
 
 _REMOTE = re.compile(r'<img\b[^>]*\bsrc="(?:https?:)?//[^"]*"[^>]*>')
 _BADGE = re.compile(r'(?:<p>)?\s*(?:<a [^>]*>\s*' + _REMOTE.pattern + r'\s*</a>\s*)+(?:</p>)?')
-
-
 _CELLS = re.compile(r"<td(?: class=\"?(\w+)\"?)?>(.*?)</td>", re.DOTALL)
 _IMAGE = re.compile(r'(<a [^>]*>\s*)?(<img\b[^>]*\bsrc="([^":]+\.(?:svg|png))"[^>]*>)')
-
-
 _INTERVAL = re.compile(r"([^\s<(]+(?: %)?) (\([^()<]+\)[^\s<]?)")
 
 
 def _roomy(cell: re.Match) -> str:
-    """A cell with a sentence asks for room: squeezed between columns of numbers it would be a word wide and a page high. One with a number and
-    its interval may take two lines."""
+    "A cell with a sentence asks for room, where it would be a word wide and a page high; a number and its interval may take two lines."
     if found := _INTERVAL.fullmatch(cell[2]):
         return f'<td class="interval"><span>{found[1]}</span> <span>{found[2]}</span></td>'
     long = len(re.sub(r"<[^>]+>|&\w+;", "", cell[2])) > 60
@@ -302,5 +297,4 @@ def inline_markdown(text: str,  # one paragraph of Markdown
     from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
     renderer = _renderer(set(), [], lambda name: relative(names[name], page.url) if name in names else None)
-    found = MarkdownWithMath(renderer=renderer).render(text).strip()
-    return finish(found.removeprefix("<p>").removesuffix("</p>"), page, places)
+    return finish(MarkdownWithMath(renderer=renderer).render(text).strip().removeprefix("<p>").removesuffix("</p>"), page, places)
