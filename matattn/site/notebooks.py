@@ -228,7 +228,7 @@ _INTERVAL = re.compile(r"([^\s<(]+(?: %)?) (\([^()<]+\)[^\s<]?)")
 
 def _roomy(cell: re.Match) -> str:
     "A cell with a sentence asks for room, where it would be a word wide and a page high; a number and its interval may take two lines."
-    if found := _INTERVAL.fullmatch(cell[2]):
+    if not cell[1] and (found := _INTERVAL.fullmatch(cell[2])):
         return f'<td class="interval"><span>{found[1]}</span> <span>{found[2]}</span></td>'
     long = len(re.sub(r"<[^>]+>|&\w+;", "", cell[2])) > 60
     return f'<td class="{" ".join(filter(None, (cell[1], "long")))}">{cell[2]}</td>' if long else cell[0]
