@@ -223,7 +223,7 @@ _REMOTE = re.compile(r'<img\b[^>]*\bsrc="(?:https?:)?//[^"]*"[^>]*>')
 _BADGE = re.compile(r'(?:<p>)?\s*(?:<a [^>]*>\s*' + _REMOTE.pattern + r'\s*</a>\s*)+(?:</p>)?')
 _CELLS = re.compile(r"<td(?: class=\"?(\w+)\"?)?>(.*?)</td>", re.DOTALL)
 _IMAGE = re.compile(r'(<a [^>]*>\s*)?(<img\b[^>]*\bsrc="([^":]+\.(?:svg|png))"[^>]*>)')
-_INTERVAL = re.compile(r"([^\s<(]+(?: %)?) (\([^()<]+\)[^\s<]?)")
+_INTERVAL = re.compile(r"([^(<]+) (\([^()<]+\)[^\s<]?)")
 
 
 def _roomy(cell: re.Match) -> str:
