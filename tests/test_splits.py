@@ -28,7 +28,7 @@ def partition_of(found):
 
 
 @COMMON
-@given(n=st.integers(10, 400), shares=st.lists(st.floats(.1, 1), min_size=2, max_size=4), seed=st.integers(0, 99),
+@given(n=st.integers(40, 400), shares=st.lists(st.floats(.1, 1), min_size=2, max_size=4), seed=st.integers(0, 99),
        by=st.sampled_from(["random", "target", "group"]))
 def test_fractions(n, shares, seed, by):
     sizes = {f"part{i}": share/sum(shares) for i, share in enumerate(shares)}
